@@ -27,8 +27,9 @@ class Message:
 class ParsedAnswer:
     """What a role's parser found in an answer.
 
-    `outputs` holds the text of each output that was found, by field name, verbatim but for its fence; `problems` says, for a
-    person, what is missing or broken. An answer is *valid* when every output is there and satisfies the role's models.
+    `outputs` holds the text of each output that was found, by field name, verbatim but for its fence; `problems` says,
+    for a person, what is missing or broken. An answer is *valid* when every output is there and satisfies the role's
+    models.
     """
 
     outputs: Mapping[str, str]
@@ -102,7 +103,9 @@ class Role(Protocol):
         """The role's metric over raw output text; missing outputs count as empty. Never raises."""
         ...
 
-    def guards(self, inputs: Mapping[str, str], outputs: Mapping[str, str], selected: Sequence[str]) -> list[GuardFinding]:
+    def guards(
+        self, inputs: Mapping[str, str], outputs: Mapping[str, str], selected: Sequence[str]
+    ) -> list[GuardFinding]:
         """The selected guards that fire. Raises InvalidArgument on an unknown guard name."""
         ...
 

@@ -1,0 +1,67 @@
+# The one front door. `make help` prints what is here.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# uv reads neither pip's find-links nor pip's configuration; hand them on, so that a CPU build of torch is found.
+export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null || echo "$(PIP_FIND_LINKS)")
+# make setup TORCH_INDEX=URL takes torch from an index of your own choice (a CPU or a CUDA build).
+TORCH_INDEX ?=
+UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
+# Where a laptop's runs keep their artifacts; empty: the default of `stillhouse`.
+export STILLHOUSE_STORE
+
+.PHONY: help setup setup-dev demo test soak verify format lock generate clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/uv: requirements/uv.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or say PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.laptop: $(BIN)/uv requirements/laptop.txt pyproject.toml
+	$(UV_INSTALL) -r requirements/laptop.txt
+	$(UV_INSTALL) --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.laptop requirements/dev.txt
+	$(UV_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+setup: $(VENV)/.laptop ## Make .venv from the pinned lock (TORCH_INDEX=URL to choose torch's build)
+	@echo "stillhouse is installed: $(BIN)/stillhouse --help"
+
+setup-dev: $(VENV)/.dev
+
+demo: setup ## Distil a small student from data that ships with the project; at most 15 minutes
+	$(BIN)/stillhouse run k8s/samples/demo.yaml
+
+test: setup-dev ## Run the tests (what needs a cluster is left out)
+	$(BIN)/python -m pytest -m "not cluster and not soak"
+
+soak: setup-dev ## Run the full counts of what `make test` samples (hours)
+	$(BIN)/python -m pytest -m soak --timeout 7200
+
+verify: setup-dev ## Check style, types, walls between services, protos and generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	sh scripts/verify_generated.sh
+
+format: setup-dev ## Format the sources
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: setup-dev ## Compile requirements/*.txt anew
+	sh scripts/lock.sh
+
+generate: setup-dev ## Write the generated files: protobuf stubs, the spec's JSON schema
+	PYTHON=$(BIN)/python sh scripts/generate_protos.sh services
+	$(BIN)/python -m stillhouse.spec.schema > docs/distillation.schema.json
+
+clean: ## Remove the virtual environment and caches of this checkout
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build
