@@ -1,0 +1,35 @@
+"""The command line `stillhouse`: registers the commands. Each imports what it needs when it runs: --help is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from stillhouse.cli import run as run_command
+from stillhouse.cli import setup, status
+
+app = typer.Typer(
+    name="stillhouse",
+    help="Distil a slow, paid teacher LLM into a small student that you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run_command.run)
+app.command()(status.status)
+app.command()(status.stop)
+app.command()(setup.init)
+app.command()(setup.validate)
+app.command()(setup.doctor)
+app.command()(setup.gc)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

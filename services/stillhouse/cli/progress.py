@@ -1,0 +1,152 @@
+"""What a person sees while a run is under way: a live table in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from stillhouse.controller.plan import Plan, PlannedStep, StepState
+from stillhouse.v1.common_pb2 import Progress
+
+_MARKS = {
+    StepState.DONE: ("✓", "green"),
+    StepState.RUNNING: ("▶", "cyan"),
+    StepState.READY: ("·", "white"),
+    StepState.WAITING: ("·", "dim"),
+    StepState.RETRYING: ("↻", "yellow"),
+    StepState.FAILED: ("✗", "red"),
+}
+_PLAIN_SECONDS = 10.0
+_SHOWN_FIGURES = ("kept", "refused", "contaminated", "loss", "tuning_loss", "tokens_per_second", "score_mean", "valid")
+
+
+class View(Protocol):
+    """Shows plans as they change."""
+
+    def show(self, plan: Plan, progress: Mapping[str, Progress]) -> None:
+        """Shows the newest state."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+def view_for(console: Console) -> View:
+    """The live table where there is a terminal, else plain lines."""
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+class LiveView:
+    """A table of all steps, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._started: dict[str, float] = {}
+        self._took: dict[str, float] = {}
+
+    def show(self, plan: Plan, progress: Mapping[str, Progress]) -> None:
+        """Redraws."""
+        table = Table(box=None, pad_edge=False, show_header=False, expand=False)
+        for width in (1, 22, 8):
+            table.add_column(width=width, no_wrap=True)
+        table.add_column(overflow="fold")
+        for step in plan.steps:
+            mark, style = _MARKS[step.state]
+            table.add_row(mark, step.name, self._clock(step), describe(step, progress.get(step.name)), style=style)
+        self._live.update(table)
+
+    def _clock(self, step: PlannedStep) -> str:
+        now = time.monotonic()
+        if step.state is StepState.RUNNING:
+            self._took[step.name] = now - self._started.setdefault(step.name, now)
+        seconds = self._took.get(step.name)
+        return "" if seconds is None else duration(seconds)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, traceback)
+
+
+class PlainView:
+    """A line a change, and a line every ten seconds while a step runs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._states: dict[str, StepState] = {}
+        self._last: dict[str, tuple[float, str]] = {}
+
+    def show(self, plan: Plan, progress: Mapping[str, Progress]) -> None:
+        """Prints what is new."""
+        for step in plan.steps:
+            text = describe(step, progress.get(step.name))
+            if self._states.get(step.name) is not step.state:
+                if self._states or step.state is not StepState.WAITING:
+                    self._print(step, text)
+                self._states[step.name] = step.state
+            elif step.state is StepState.RUNNING and self._is_due(step.name, text):
+                self._print(step, text)
+
+    def _is_due(self, name: str, text: str) -> bool:
+        at, last = self._last.get(name, (0.0, ""))
+        return text != last and time.monotonic() - at >= _PLAIN_SECONDS
+
+    def _print(self, step: PlannedStep, text: str) -> None:
+        self._last[step.name] = (time.monotonic(), text)
+        line = f"{time.strftime('%H:%M:%S')} {step.name}: {step.state.value}"
+        self._console.print(f"{line} {text}".rstrip(), highlight=False, markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+
+def describe(step: PlannedStep, progress: Progress | None) -> str:
+    """A step in a few words: its progress while it runs, else why it is where it is."""
+    if step.state is StepState.WAITING:
+        return f"after {step.message}"
+    if step.state is not StepState.RUNNING or progress is None:
+        return step.message
+    parts = [progress.message] if progress.message else []
+    if progress.total:
+        parts.append(f"{progress.done:,}/{progress.total:,} {progress.unit}")
+    elif progress.done:
+        parts.append(f"{progress.done:,} {progress.unit}")
+    parts += [
+        f"{name.replace('_', ' ')} {figure(progress.figures[name])}"
+        for name in _SHOWN_FIGURES
+        if name in progress.figures
+    ]
+    if progress.eta_seconds > 0:
+        parts.append(f"{duration(progress.eta_seconds)} left")
+    return "  ".join(parts)
+
+
+def figure(value: float) -> str:
+    """A figure for a person: whole numbers whole, others with up to four digits."""
+    return f"{value:,.0f}" if (value == int(value) and abs(value) >= 1) or value == 0 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """1:02:03 or 2:03."""
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

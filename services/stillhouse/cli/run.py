@@ -1,0 +1,158 @@
+"""`stillhouse run FILE`: carries a Distillation to its outcome on this machine and says truthfully how it went."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stillhouse.cli.progress import view_for
+from stillhouse.cli.store import default_store_uri
+from stillhouse.errors import (
+    EXIT_CHECK_FAILED,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_PERMANENT,
+    EXIT_TERMINATED,
+    StillhouseError,
+)
+
+if TYPE_CHECKING:
+    from stillhouse.artifacts.store import Store
+    from stillhouse.controller.local import LocalBackend
+    from stillhouse.controller.plan import Plan
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A Distillation (YAML).")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a value: dataset.imports[0].uri=rows.jsonl"),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URI", help="Object store; default: the file's, else $STILLHOUSE_STORE."),
+]
+
+
+def run(
+    file: FileArgument,
+    store: StoreOption = None,
+    overrides: SetOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what is already done.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep serving the student until interrupted.")] = False,
+) -> None:
+    """Distil: data set, training, export, evaluation. The same command resumes and repeats nothing that is done."""
+    from stillhouse.artifacts.store import Store
+    from stillhouse.controller.inputs import bring_in
+    from stillhouse.controller.local import LocalBackend
+    from stillhouse.controller.runner import Runner
+    from stillhouse.controller.runs import exclusive, run_directory
+    from stillhouse.spec.loading import load_distillation
+
+    console = Console()
+    distillation = load_distillation(file, overrides or ())
+    spec = distillation.spec
+    opened = Store.open(store or spec.store or default_store_uri())
+    inputs = bring_in(spec, opened, directory=Path.cwd())
+    directory = run_directory(opened.uri, distillation.metadata.name)
+    sizes = {"slots": spec.serve.slots, "context_tokens": spec.serve.context_tokens}
+    if dry_run:
+        backend = LocalBackend(directory, opened.uri, **sizes)
+        _print_plan(console, Runner(distillation, inputs, opened, backend, lambda *_: None).plan())
+        return
+    with exclusive(directory) as lock, interruptible() as stopping:
+        backend = LocalBackend(directory, opened.uri, **sizes, inherited=[lock])
+        console.print(f"run {distillation.metadata.name}, store {opened.uri}, log {backend.log_file}", highlight=False)
+        try:
+            with view_for(console) as view:
+                result = Runner(distillation, inputs, opened, backend, view.show).run(stopping.event)
+        finally:
+            backend.close()
+        exit_code = _conclude(console, distillation.metadata.name, result, stopping)
+        if serve and exit_code == EXIT_DONE:
+            _serve(console, backend, opened, distillation.metadata.name, spec.serve.port, stopping.event)
+    raise typer.Exit(exit_code)
+
+
+class Stopping:
+    """Set by SIGINT or SIGTERM; remembers which."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.exit_code = EXIT_DONE
+
+
+@contextmanager
+def interruptible() -> Iterator[Stopping]:
+    """While it holds, Ctrl-C and SIGTERM ask for an orderly end; a second one is impatient."""
+    stopping = Stopping()
+
+    def ask(number: int, _frame: object) -> None:
+        if stopping.event.is_set():
+            raise KeyboardInterrupt
+        stopping.exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+        stopping.event.set()
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _print_plan(console: Console, plan: Plan) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("STEP", "STATE", "SERVICE", "KEY"):
+        table.add_column(column, no_wrap=True)
+    for step in plan.steps:
+        state = "done" if step.state.value == "done" else "to do" if step.key else f"after {step.message}"
+        table.add_row(step.name, state, step.service, step.key[:12])
+    console.print(table)
+
+
+def _conclude(console: Console, name: str, plan: Plan, stopping: Stopping) -> int:
+    from stillhouse.cli.summary import print_evaluations
+    from stillhouse.controller.plan import Outcome, StepState
+
+    if plan.outcome is None:
+        console.print(f"stopped; the same command resumes run {name}")
+        return stopping.exit_code
+    if plan.outcome is Outcome.SUSPENDED:
+        console.print(f"run {name} is suspended (spec.suspend); set it to false and run again to go on")
+        return EXIT_DONE
+    if plan.outcome is Outcome.FAILED:
+        for step in plan.steps:
+            if step.state is StepState.FAILED:
+                Console(stderr=True).print(
+                    f"error: {step.name}: {step.message}", style="red", highlight=False, markup=False
+                )
+        return EXIT_PERMANENT
+    print_evaluations(console, plan)
+    console.print(f"\nchat with it:  stillhouse chat {name}", highlight=False)
+    return EXIT_DONE if plan.outcome is Outcome.SUCCEEDED else EXIT_CHECK_FAILED
+
+
+def _serve(
+    console: Console, backend: LocalBackend, store: Store, name: str, port: int, stopping: threading.Event
+) -> None:
+    from stillhouse.controller.local import end_process, free_port
+    from stillhouse.controller.runs import find_run, model_of
+
+    port = port or free_port()
+    server = backend.serve(model_of(store, find_run(store, name)), port=port)
+    console.print(
+        f"serving at 127.0.0.1:{port} (gRPC, stillhouse.v1.StudentInferenceService) until Ctrl-C", highlight=False
+    )
+    try:
+        while not stopping.wait(0.2):
+            if server.poll() is not None:
+                raise StillhouseError(f"the student server ended with {server.returncode}; see {backend.log_file}")
+    finally:
+        end_process(server, 30.0)

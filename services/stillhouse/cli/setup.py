@@ -1,0 +1,85 @@
+"""`stillhouse init`, `validate`, `doctor` and `gc`: before a run, and after many."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stillhouse.cli.run import FileArgument, SetOption, StoreOption
+from stillhouse.cli.store import default_store_uri
+from stillhouse.errors import EXIT_CHECK_FAILED, FailedPrecondition
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")] = Path("distillation.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented Distillation to start from."""
+    if file.exists() and not force:
+        raise FailedPrecondition(f"{file} exists; say --force to overwrite it")
+    file.write_text(files("stillhouse.cli").joinpath("distillation.template.yaml").read_text(encoding="utf-8"))
+    typer.echo(f"wrote {file}; next: stillhouse validate {file}, then stillhouse run {file}")
+
+
+def validate(
+    file: FileArgument,
+    overrides: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file with all defaults filled in.")] = False,
+) -> None:
+    """Check a Distillation without running anything."""
+    from stillhouse.controller.requests import Inputs, build_dataset, training_options
+    from stillhouse.roles.role import load_role
+    from stillhouse.spec.loading import load_distillation
+    from stillhouse.v1.artifact_pb2 import Artifact
+
+    distillation = load_distillation(file, overrides or ())
+    load_role(distillation.spec.role)
+    lora, training = training_options(distillation.spec)
+    placeholder = Artifact(name="import.jsonl", sha256="0" * 64)
+    build_dataset(distillation.spec, Inputs(tuple(placeholder for _ in distillation.spec.dataset.imports)))
+    if as_json:
+        typer.echo(json.dumps(distillation.model_dump(mode="json", by_alias=True), indent=1))
+        return
+    typer.echo(
+        f"{file} is valid: role {distillation.spec.role}, base {distillation.spec.student.base}, "
+        f"LoRA rank {lora.rank} alpha {lora.alpha} on {', '.join(lora.target_modules)}, "
+        f"{training.epochs} epochs at {training.learning_rate:g}"
+    )
+
+
+def doctor(store: StoreOption = None) -> None:
+    """Look at this machine: disk, memory, processor, GPU, store, credentials. Exits 1 if a run would fail."""
+    from stillhouse.cli.checks import Verdict, examine
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    checks = list(examine(store or default_store_uri()))
+    styles = {Verdict.GOOD: "green", Verdict.NOTE: "yellow", Verdict.BAD: "red"}
+    for check in checks:
+        table.add_row(check.verdict.value, check.name, check.finding, style=styles[check.verdict])
+    Console().print(table)
+    if any(check.verdict is Verdict.BAD for check in checks):
+        raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+def gc(
+    store: StoreOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    older_than: Annotated[int, typer.Option("--older-than", metavar="SECONDS", help="Spare younger blobs.")] = 86_400,
+) -> None:
+    """Delete blobs that nothing names any more: no manifest, answer, checkpoint or run."""
+    from stillhouse.artifacts.collect import collect
+    from stillhouse.artifacts.store import Store
+
+    opened = Store.open(store or default_store_uri())
+    collected = collect(opened, older_than_seconds=older_than, dry_run=dry_run)
+    verb = "would delete" if dry_run else "deleted"
+    typer.echo(f"{verb} {collected.blobs} blobs, {collected.bytes / 1e6:,.1f} MB, from {opened.uri}")

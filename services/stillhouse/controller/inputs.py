@@ -1,0 +1,118 @@
+"""Brings what a spec names from outside into the store. The runner calls it before it plans; it may read files."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.store import from_url
+
+from stillhouse.artifacts.store import Store
+from stillhouse.controller.requests import Inputs, is_directory_base
+from stillhouse.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from stillhouse.roles.role import load_role
+from stillhouse.spec.models import DistillationSpec, Import, Synthesized
+from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
+
+_ARTIFACT = "sha256:"
+
+
+def bring_in(spec: DistillationSpec, store: Store, *, directory: Path) -> Inputs:
+    """Puts every input into the store and returns their artifacts.
+
+    Relative paths are below `directory`. Raises NotFound, PermissionDenied, DataLoss (another sha256 than the spec
+    says) or Unavailable; the message names the spec's path.
+    """
+    imports = tuple(
+        _import(source, spec, store, directory, f"spec.dataset.imports[{index}]")
+        for index, source in enumerate(spec.dataset.imports)
+    )
+    validation = None
+    if spec.dataset.validation is not None:
+        rows = spec.dataset.validation
+        validation = _bytes(rows.uri, rows.sha256, store, directory, "spec.dataset.validation")
+    return Inputs(imports, validation, _base_directory(spec, store, directory))
+
+
+def _import(source: Import, spec: DistillationSpec, store: Store, directory: Path, where: str) -> Artifact:
+    if source.synthesized is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "synthesized.jsonl"
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(synthesized_rows(spec.role, source.synthesized))
+            return store.put_file(path, name="import.jsonl", media_type="application/jsonl")
+    return _bytes(source.uri or "", source.sha256, store, directory, where)
+
+
+def synthesized_rows(role_name: str, wanted: Synthesized) -> Iterator[str]:
+    """Import rows (JSONL) that the role's synthesizer and scripted author write; a function of count and seed."""
+    role = load_role(role_name)
+    for example in role.examples(count=wanted.count, seed=wanted.seed):
+        row = {**example.labels, **example.inputs, "model": "scripted-author"}
+        row["response"] = role.author(example, seed=wanted.seed)
+        yield json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _bytes(uri: str, sha256: str | None, store: Store, directory: Path, where: str) -> Artifact:
+    if uri.startswith(_ARTIFACT):
+        digest = uri.removeprefix(_ARTIFACT)
+        if not store.has_blob(digest):
+            raise NotFound(f"{where}: no artifact {uri} in {store.uri}", field=where)
+        return Artifact(name="import.jsonl", sha256=digest)
+    path = _local_path(uri, directory)
+    artifact = _local_file(path, store, where) if path is not None else _remote(uri, store, where)
+    if sha256 is not None and artifact.sha256 != sha256:
+        raise DataLoss(f"{where}: {uri} has sha256 {artifact.sha256}, the spec says {sha256}", field=where)
+    return artifact
+
+
+def _local_path(uri: str, directory: Path) -> Path | None:
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if "://" in uri else directory / Path(uri).expanduser()
+
+
+def _local_file(path: Path, store: Store, where: str) -> Artifact:
+    try:
+        path.stat()
+        if not path.is_file():
+            raise InvalidArgument(f"{where}: {path} is no file", field=where)
+        with path.open("rb"):
+            pass
+    except FileNotFoundError as exc:
+        raise NotFound(f"{where}: {path} does not exist", field=where) from exc
+    except PermissionError as exc:
+        raise PermissionDenied(f"{where}: {path} cannot be read", field=where) from exc
+    return store.put_file(path, name="import.jsonl", media_type="application/jsonl")
+
+
+def _remote(uri: str, store: Store, where: str) -> Artifact:
+    root, _, name = uri.rpartition("/")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "download"
+        try:
+            with path.open("wb") as file:
+                for chunk in obstore.get(from_url(root), name).stream():
+                    file.write(chunk)
+        except FileNotFoundError as exc:
+            raise NotFound(f"{where}: {uri} does not exist", field=where) from exc
+        except Exception as exc:  # obstore's errors share no base class that is public
+            raise Unavailable(f"{where}: {uri} cannot be read: {str(exc).splitlines()[0]}", field=where) from exc
+        return store.put_file(path, name="import.jsonl", media_type="application/jsonl")
+
+
+def _base_directory(spec: DistillationSpec, store: Store, directory: Path) -> ArtifactSet | None:
+    base = spec.student.base
+    if not is_directory_base(base):
+        return None
+    path = _local_path(base, directory)
+    if path is None or not (path / "config.json").is_file():
+        raise NotFound(
+            f"spec.student.base: {base} is no Hugging Face directory (it has no config.json)", field="spec.student.base"
+        )
+    return store.put_directory(path)

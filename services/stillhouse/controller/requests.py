@@ -1,0 +1,207 @@
+"""Requests of the stages from a spec and what earlier stages made. Pure; called by the pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from stillhouse.errors import InvalidArgument
+from stillhouse.roles.role import Role, load_role
+from stillhouse.spec.models import DistillationSpec
+from stillhouse.spec.presets import resolve
+from stillhouse.spec.values import number
+from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
+from stillhouse.v1.common_pb2 import RoleReference
+from stillhouse.v1.dataset_builder_pb2 import BalanceTarget, BuildDatasetRequest, BuildDatasetResult, DatasetImport
+from stillhouse.v1.evaluator_pb2 import (
+    CONSTRAINT_KIND_NONE,
+    CONSTRAINT_KIND_ROLE_GRAMMAR,
+    EvaluateRequest,
+    EvaluateResult,
+    Gate,
+)
+from stillhouse.v1.exporter_pb2 import ExportRequest
+from stillhouse.v1.trainer_pb2 import Lora, PrepareBaseRequest, PrepareBaseResult, Training, TrainRequest, TrainResult
+
+CONSTRAINTS = {"RoleGrammar": CONSTRAINT_KIND_ROLE_GRAMMAR, "None": CONSTRAINT_KIND_NONE}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the spec names from outside, as artifacts in the store; `imports` in the spec's order."""
+
+    imports: tuple[Artifact, ...]
+    validation: Artifact | None = None
+    base_directory: ArtifactSet | None = None
+
+
+def build_dataset(spec: DistillationSpec, inputs: Inputs) -> BuildDatasetRequest:
+    """The data set. Without validation rows, part of the input groups is held out (70/15/15)."""
+    dataset = spec.dataset
+    role = load_role(spec.role)
+    guards = list(role.guard_names) if dataset.guards is None else list(dataset.guards)
+    unknown = sorted(set(guards) - set(role.guard_names))
+    if unknown:
+        raise InvalidArgument(
+            f"unknown guard {unknown[0]!r} of role {role.name}; known: {', '.join(role.guard_names)}",
+            field="spec.dataset.guards",
+        )
+    held_out = inputs.validation is not None
+    train = number(dataset.split.train or ("0.85" if held_out else "0.70"))
+    validation = number(dataset.split.validation or ("0" if held_out else "0.15"))
+    if train + validation > 1:
+        raise InvalidArgument(
+            f"spec.dataset.split: train {train} and validation {validation} are more than 1 together",
+            field="spec.dataset.split",
+        )
+    return BuildDatasetRequest(
+        role=_role(role),
+        imports=[
+            DatasetImport(rows=artifact, model=source.model or "")
+            for artifact, source in zip(inputs.imports, dataset.imports, strict=True)
+        ],
+        validation=inputs.validation,
+        guards=guards,
+        min_score=number(dataset.min_score),
+        train_fraction=train,
+        validation_fraction=validation,
+        seed=dataset.split.seed,
+        min_records=dataset.min_records,
+        min_mean_score=number(dataset.min_mean_score),
+        balance=[
+            BalanceTarget(label=target.label, value=target.value, max_records=target.max_records)
+            for target in dataset.balance
+        ],
+        metric=dataset.metric or "",
+    )
+
+
+def prepare_base(spec: DistillationSpec, inputs: Inputs) -> PrepareBaseRequest:
+    """The base model; a directory from outside is named by its content alone."""
+    if inputs.base_directory is not None:
+        return PrepareBaseRequest(directory=inputs.base_directory)
+    return PrepareBaseRequest(name=spec.student.base, revision=spec.student.revision or "")
+
+
+def train(spec: DistillationSpec, base: PrepareBaseResult, dataset: BuildDatasetResult) -> TrainRequest:
+    """The fine-tuning, its options filled in from the preset and the defaults."""
+    lora, training = training_options(spec)
+    return TrainRequest(
+        role=_role(load_role(spec.role)),
+        base=base.base,
+        train=dataset.train,
+        tuning=dataset.tuning,
+        lora=lora,
+        training=training,
+    )
+
+
+def training_options(spec: DistillationSpec) -> tuple[Lora, Training]:
+    """Spec before preset before default. Raises InvalidArgument for an unknown preset."""
+    given = spec.student.lora.model_dump() | spec.student.training.model_dump()
+    given["use_rslora"] = given.pop("rslora")
+    options = {
+        name: number(value) if name in _DECIMALS and value is not None else value for name, value in given.items()
+    }
+    recipe = resolve(spec.student.preset, options)
+    values = dataclasses.asdict(recipe)
+    return (
+        Lora(**{field.name: values[field.name] for field in Lora.DESCRIPTOR.fields}),
+        Training(**{field.name: values[field.name] for field in Training.DESCRIPTOR.fields}),
+    )
+
+
+_DECIMALS = frozenset({"dropout", "learning_rate", "warmup_fraction", "weight_decay", "max_gradient_norm"})
+
+
+def export(
+    spec: DistillationSpec, base: PrepareBaseResult, dataset: BuildDatasetResult, training: TrainResult
+) -> ExportRequest:
+    """The student as GGUF."""
+    return ExportRequest(
+        role=_role(load_role(spec.role)),
+        base=base.base,
+        adapter=training.adapter,
+        quantization=spec.export.quantization or "",
+        probes=dataset.tuning,
+        max_kl_divergence=number(spec.export.max_kl_divergence),
+        model_name=spec.serve.name or f"{spec.role.replace('_', '-')}-student",
+        base_name=_base_name(spec),
+        base_license=base.license,
+        data_source=_data_source(spec),
+    )
+
+
+def export_base(spec: DistillationSpec, base: PrepareBaseResult) -> ExportRequest:
+    """The base itself, quantized as the student is. It names no data set, so that Distillations share it."""
+    return ExportRequest(
+        role=_role(load_role(spec.role)),
+        base=base.base,
+        quantization=spec.export.quantization or "",
+        max_kl_divergence=number(spec.export.max_kl_divergence),
+        model_name="base",
+        base_name=_base_name(spec),
+        base_license=base.license,
+    )
+
+
+def evaluate(
+    spec: DistillationSpec,
+    model: Artifact,
+    dataset: BuildDatasetResult,
+    constraint: str,
+    *,
+    baseline: EvaluateResult | None,
+    gated: bool,
+) -> EvaluateRequest:
+    """The model on the held-out rows under a constraint, with the spec's gates where it is `gated`."""
+    reference = dataset.scores.mean
+    return EvaluateRequest(
+        role=_role(load_role(spec.role)),
+        model=model,
+        validation=dataset.validation,
+        constraint=CONSTRAINTS[constraint],
+        max_tokens=spec.evaluation.max_tokens,
+        temperature=number(spec.evaluation.temperature),
+        seed=spec.evaluation.seed,
+        gates=gates(spec) if gated else [],
+        reference_score=reference,
+        reference_source="dataset",
+        baseline=None if baseline is None else baseline.summary,
+        metric=spec.dataset.metric or "",
+    )
+
+
+def gates(spec: DistillationSpec) -> list[Gate]:
+    """The spec's gates; those that are null are left out."""
+    wanted = spec.evaluation.gates
+    lower = {
+        "score_mean": wanted.min_score,
+        "valid_rate": wanted.min_valid_rate,
+        "guard_rate": wanted.min_guard_rate,
+        "margin_over_base": wanted.min_margin_over_base,
+    }
+    upper = {"gap": wanted.max_gap, "median_seconds": wanted.max_median_seconds}
+    return [Gate(figure=figure, min=number(bound)) for figure, bound in lower.items() if bound is not None] + [
+        Gate(figure=figure, max=number(bound)) for figure, bound in upper.items() if bound is not None
+    ]
+
+
+def is_directory_base(base: str) -> bool:
+    """True if the base is a directory of the user's own, not a builtin or a hub name."""
+    return base.startswith(("/", "./", "../", "~", "file://"))
+
+
+def _base_name(spec: DistillationSpec) -> str:
+    return "a local directory" if is_directory_base(spec.student.base) else spec.student.base
+
+
+def _data_source(spec: DistillationSpec) -> str:
+    named = [source.model for source in spec.dataset.imports if source.model]
+    if any(source.synthesized for source in spec.dataset.imports):
+        named.append("the role's scripted author")
+    return ", ".join(dict.fromkeys(named)) or "imported records"
+
+
+def _role(role: Role) -> RoleReference:
+    return RoleReference(name=role.name, version=role.version)

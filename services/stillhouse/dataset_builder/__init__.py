@@ -1,0 +1,1 @@
+"""dataset_builder: recorded answers in; a scored, guarded, split data set out."""

@@ -1,0 +1,91 @@
+"""A BuildDataset request, checked against its role, as the values that the build works with.
+
+Used by building only. It reads no rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from stillhouse.dataset.split import SplitFractions
+from stillhouse.errors import FailedPrecondition, InvalidArgument
+from stillhouse.roles.metric_reference import Metric, load_metric
+from stillhouse.roles.role import Role
+from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest
+
+
+@dataclass(frozen=True)
+class BalanceLimit:
+    """At most `max_records` records whose `label` has that `value`."""
+
+    label: str
+    value: str
+    max_records: int
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What decides which rows stay and where they go. Scores and fractions are in [0, 1]."""
+
+    guards: tuple[str, ...]
+    min_score: float
+    fractions: SplitFractions
+    seed: int
+    min_records: int
+    min_mean_score: float
+    balance: tuple[BalanceLimit, ...]
+    metric: Metric
+
+
+def options_of(request: BuildDatasetRequest, role: Role) -> BuildOptions:
+    """The options of a request.
+
+    Raises FailedPrecondition where the request is for another version of the role, InvalidArgument that names the field
+    where a value is out of range or a guard, a metric or an import is not there.
+    """
+    if request.role.version != role.version:
+        raise FailedPrecondition(
+            f"the request is for version {request.role.version} of role {role.name!r}, installed is {role.version};"
+            " plan the run again with the installed version",
+            field="role.version",
+        )
+    if not request.imports:
+        raise InvalidArgument("the data set has no import; name recorded answers", field="imports")
+    _check_guards(request, role)
+    for field in ("min_score", "min_mean_score"):
+        value = getattr(request, field)
+        if not 0 <= value <= 1:
+            raise InvalidArgument(f"{field} {value:g} is not within 0 and 1", field=field)
+    if request.min_records < 0:
+        raise InvalidArgument(f"min_records {request.min_records} is negative", field="min_records")
+    validation = 0.0 if request.HasField("validation") else request.validation_fraction
+    return BuildOptions(
+        guards=tuple(request.guards),
+        min_score=request.min_score,
+        fractions=SplitFractions(request.train_fraction, validation),
+        seed=request.seed,
+        min_records=request.min_records,
+        min_mean_score=request.min_mean_score,
+        balance=_balance(request),
+        metric=load_metric(request.metric) if request.metric else role.score,
+    )
+
+
+def _check_guards(request: BuildDatasetRequest, role: Role) -> None:
+    for name in request.guards:
+        if name not in role.guard_names:
+            raise InvalidArgument(
+                f"role {role.name!r} has no guard {name!r}; it has {', '.join(role.guard_names)}", field="guards"
+            )
+
+
+def _balance(request: BuildDatasetRequest) -> tuple[BalanceLimit, ...]:
+    limits = tuple(BalanceLimit(target.label, target.value, target.max_records) for target in request.balance)
+    repeated = [key for key, count in Counter((limit.label, limit.value) for limit in limits).items() if count > 1]
+    if repeated:
+        raise InvalidArgument(f"balance names {'='.join(repeated[0])} twice", field="balance")
+    for limit in limits:
+        if limit.max_records < 1:
+            raise InvalidArgument(f"balance of {limit.label}={limit.value} is below 1 record", field="balance")
+    return limits

@@ -1,0 +1,119 @@
+"""The evaluate stage: an EvaluateRequest against a store to an EvaluateResult.
+
+Called by the Job and by the servicer through it; the student arrives as a protocol, so this knows no network.
+"""
+
+from __future__ import annotations
+
+from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.dataset.lines import json_line
+from stillhouse.errors import InvalidArgument
+from stillhouse.evaluator.asking import Patience
+from stillhouse.evaluator.evaluation import NO_CONSTRAINT, ROLE_GRAMMAR, EvaluationPlan, Measured, measure
+from stillhouse.evaluator.rows import read_rows
+from stillhouse.evaluator.student import Student
+from stillhouse.evaluator.summary import Baseline, Subject, json_bytes, read_baseline, row_document
+from stillhouse.roles.metric_reference import load_metric
+from stillhouse.roles.role import Role, load_role
+from stillhouse.rpc.job import JobContext
+from stillhouse.v1.evaluator_pb2 import ConstraintKind, EvaluateRequest, EvaluateResult
+
+CONSTRAINTS = {
+    ConstraintKind.CONSTRAINT_KIND_NONE: NO_CONSTRAINT,
+    ConstraintKind.CONSTRAINT_KIND_ROLE_GRAMMAR: ROLE_GRAMMAR,
+}
+REFERENCE_SOURCES = ("validation", "dataset")
+
+
+def evaluate(
+    context: JobContext, request: EvaluateRequest, student: Student, *, patience: Patience | None = None
+) -> EvaluateResult:
+    """Evaluates the student on the request's rows; the answers are kept in the store's answer log.
+
+    Raises InvalidArgument, FailedPrecondition, Unavailable and Cancelled as `measure` does.
+    """
+    plan = plan_of(context, request)
+    measured = measure(
+        plan,
+        student,
+        log=AnswerLog(context.store),
+        report=context.report,
+        stopping=context.stopping,
+        patience=patience,
+    )
+    return _commit(context, measured)
+
+
+def plan_of(context: JobContext, request: EvaluateRequest) -> EvaluationPlan:
+    """The request with its rows and baseline read from the store. Raises InvalidArgument where it is wrong."""
+    if request.constraint not in CONSTRAINTS:
+        raise InvalidArgument("constraint is to be none or the role grammar", field="constraint")
+    if not request.model.sha256 or not request.validation.sha256:
+        missing = "validation" if request.model.sha256 else "model"
+        raise InvalidArgument(f"the request names no {missing}", field=missing)
+    role = _role(request)
+    lines = context.store.open_lines(request.validation)
+    return EvaluationPlan(
+        role=role,
+        metric=load_metric(request.metric) if request.metric else None,
+        rows=list(read_rows(lines, role, source=request.validation.name or "validation")),
+        subject=Subject(
+            role=role.name,
+            role_version=role.version,
+            model_sha256=request.model.sha256,
+            validation_sha256=request.validation.sha256,
+            constraint=CONSTRAINTS[request.constraint],
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            seed=request.seed,
+            metric=request.metric,
+        ),
+        gates=list(request.gates),
+        reference_score=request.reference_score or None,
+        reference_source=_reference_source(request),
+        baseline=_baseline(context, request),
+    )
+
+
+def _role(request: EvaluateRequest) -> Role:
+    role = load_role(request.role.name)
+    if request.role.version != role.version:
+        raise InvalidArgument(
+            f"the request is for version {request.role.version} of role {role.name}; version {role.version} is "
+            "installed here; install the same stillhouse on both sides",
+            field="role.version",
+        )
+    return role
+
+
+def _reference_source(request: EvaluateRequest) -> str:
+    if request.reference_score and request.reference_source not in REFERENCE_SOURCES:
+        raise InvalidArgument(
+            f"reference_source {request.reference_source!r} is none of {', '.join(REFERENCE_SOURCES)}",
+            field="reference_source",
+        )
+    return request.reference_source
+
+
+def _baseline(context: JobContext, request: EvaluateRequest) -> Baseline | None:
+    if not request.HasField("baseline"):
+        return None
+    return read_baseline(context.store.read_bytes(request.baseline), source=request.baseline.name or "baseline")
+
+
+def _commit(context: JobContext, measured: Measured) -> EvaluateResult:
+    lines = "".join(json_line(row_document(result)) for result in measured.results)
+    rows = context.store.put_bytes(
+        lines.encode(), name="rows.jsonl", media_type="application/jsonl", producer_key=context.key
+    )
+    summary = context.store.put_bytes(
+        json_bytes(measured.document), name="evaluation.json", media_type="application/json", producer_key=context.key
+    )
+    return EvaluateResult(
+        evaluation=measured.evaluation,
+        gap=measured.gap,
+        gates=measured.gates,
+        passed=measured.passed,
+        rows=rows,
+        summary=summary,
+    )

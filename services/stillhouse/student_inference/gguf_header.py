@@ -1,0 +1,103 @@
+"""Reads the few facts of a GGUF header that decide how its model is loaded.
+
+Called by the engine before llama.cpp sees the file. The layout is https://github.com/ggml-org/ggml/blob/master/docs/gguf.md;
+the gguf package is not needed where a student is only served.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from stillhouse.errors import FailedPrecondition
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_LONGEST_STRING = 1 << 24
+_LONGEST_ARRAY = 1 << 26
+_MOST_KEYS = 1 << 16
+
+
+@dataclass(frozen=True)
+class GgufHeader:
+    """Facts of a model file; 0 and "" where it does not say."""
+
+    architecture: str
+    name: str
+    context_tokens: int
+    """What the model was trained for."""
+    layers: int
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Raises FailedPrecondition where the file is not whole GGUF of version 2 or 3."""
+    found: dict[str, object] = {}
+    try:
+        with path.open("rb") as stream:
+            magic, version, _, keys = struct.unpack("<4sIQQ", _read(stream, 24))
+            if magic != b"GGUF" or version not in (2, 3) or keys > _MOST_KEYS:
+                raise ValueError("wrong magic or version")
+            for _ in range(keys):
+                key = _string(stream)
+                value = _value(stream, int(_scalar(stream, "I")))
+                if value is not None:
+                    found[key] = value
+    except (ValueError, struct.error) as exc:
+        raise FailedPrecondition(f"{path} is not a whole GGUF file: {exc}", field="model") from exc
+    architecture = str(found.get("general.architecture", ""))
+    return GgufHeader(
+        architecture=architecture,
+        name=str(found.get("general.name", "")),
+        context_tokens=_whole(found.get(f"{architecture}.context_length")),
+        layers=_whole(found.get(f"{architecture}.block_count")),
+    )
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _read(stream: BinaryIO, count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) != count:
+        raise ValueError("it ends inside its header")
+    return data
+
+
+def _scalar(stream: BinaryIO, code: str) -> int | float | bool:
+    value: int | float | bool = struct.unpack(f"<{code}", _read(stream, struct.calcsize(f"<{code}")))[0]
+    return value
+
+
+def _string(stream: BinaryIO) -> str:
+    length = int(_scalar(stream, "Q"))
+    if length > _LONGEST_STRING:
+        raise ValueError("a string without end in its header")
+    return _read(stream, length).decode("utf-8", "replace")
+
+
+def _value(stream: BinaryIO, kind: int) -> object:
+    """A scalar or string; arrays are passed over."""
+    if kind == _STRING:
+        return _string(stream)
+    if kind == _ARRAY:
+        _pass_array(stream)
+        return None
+    if kind not in _SCALARS:
+        raise ValueError(f"unknown value type {kind} in its header")
+    return _scalar(stream, _SCALARS[kind])
+
+
+def _pass_array(stream: BinaryIO) -> None:
+    kind, length = int(_scalar(stream, "I")), int(_scalar(stream, "Q"))
+    if length > _LONGEST_ARRAY or kind == _ARRAY:
+        raise ValueError("an array that no model has in its header")
+    if kind == _STRING:
+        for _ in range(length):
+            stream.seek(int(_scalar(stream, "Q")), 1)
+    elif kind in _SCALARS:
+        stream.seek(length * struct.calcsize(f"<{_SCALARS[kind]}"), 1)
+    else:
+        raise ValueError(f"unknown array type {kind} in its header")

@@ -1,0 +1,94 @@
+"""Starts llama.cpp's server with everything off that nobody asked for.
+
+Called by the engine; knows no grpc.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import xllamacpp
+
+from stillhouse.errors import FailedPrecondition, InvalidArgument, Unavailable
+from stillhouse.student_inference.config import DEFAULT_CONTEXT_TOKENS, EngineConfig
+from stillhouse.student_inference.gguf_header import GgufHeader
+from stillhouse.student_inference.hardware import physical_cores, requested_layers
+
+
+def start_llama(path: Path, header: GgufHeader, config: EngineConfig) -> tuple[Any, int, str]:
+    """The xllamacpp server, the port of its HTTP listener and that listener's key.
+
+    Raises InvalidArgument (context longer than the model's), Unavailable (HTTP port in use), FailedPrecondition
+    (llama.cpp does not load the file).
+    """
+    parameters = _parameters(path, header, config)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if config.http_port:
+        _check_port(config.http_host, config.http_port)
+    try:
+        server = xllamacpp.Server(parameters)
+    except RuntimeError as exc:
+        raise FailedPrecondition(
+            f"llama.cpp cannot load {path.name}: its architecture ({header.architecture}) is unknown to this version, "
+            "the file is damaged, or memory does not suffice; its log above says which",
+            field="model",
+        ) from exc
+    finally:
+        # llama.cpp installs handlers of its own, which end its loop under requests that are still being answered.
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return server, int(urlsplit(server.listening_address).port or 0), parameters.api_keys[0]
+
+
+def _parameters(path: Path, header: GgufHeader, config: EngineConfig) -> Any:
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.model_alias = {path.stem}
+    parameters.n_parallel = config.parallel
+    parameters.n_ctx = _context(header, config) * config.parallel
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = config.threads or physical_cores()
+    parameters.n_gpu_layers = requested_layers(config.gpu_layers)
+    parameters.fit_params = False
+    parameters.verbosity = 0
+    # The prompts of others are not kept in memory beside the slots, and slots are neither shown nor saved.
+    parameters.cache_ram_mib = 0
+    parameters.cache_idle_slots = False
+    parameters.endpoint_slots = False
+    parameters.endpoint_props = False
+    parameters.endpoint_metrics = False
+    parameters.ui = False
+    parameters.cors_origins = ""
+    parameters.cors_credentials = False
+    parameters.prefill_assistant = False
+    parameters.api_keys = [config.http_key or secrets.token_urlsafe(32)]
+    offered = config.http_port is not None
+    parameters.hostnames = [config.http_host if offered else "127.0.0.1"]
+    parameters.port = config.http_port or 0
+    return parameters
+
+
+def _context(header: GgufHeader, config: EngineConfig) -> int:
+    trained = header.context_tokens
+    if trained and config.context_tokens > trained:
+        raise InvalidArgument(
+            f"--context {config.context_tokens}: the model was trained for {trained} tokens at most", field="context"
+        )
+    return config.context_tokens or min(DEFAULT_CONTEXT_TOKENS, trained or DEFAULT_CONTEXT_TOKENS)
+
+
+def _check_port(host: str, port: int) -> None:
+    """llama.cpp reports a port in use as any other failure, so it is tried here first."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            raise Unavailable(f"--http-port {port} on {host} cannot be used: {exc.strerror}", field="http_port") from exc

@@ -1,0 +1,1 @@
+"""The trainer: prepares base models and fine-tunes students with LoRA."""

@@ -1,0 +1,162 @@
+"""Reading a Distillation: defaults, unknown keys, decimals, overrides."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stillhouse.errors import InvalidArgument, NotFound
+from stillhouse.spec.loading import load_distillation
+from stillhouse.spec.models import Distillation
+from stillhouse.spec.schema import json_schema
+
+MINIMAL: dict[str, Any] = {
+    "apiVersion": "stillhouse.dev/v1alpha1",
+    "kind": "Distillation",
+    "metadata": {"name": "first"},
+    "spec": {"role": "product_owner", "dataset": {"imports": [{"uri": "rows.jsonl"}]}},
+}
+
+
+def written(tmp_path: Path, document: object) -> Path:
+    path = tmp_path / "distillation.yaml"
+    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+    return path
+
+
+def with_value(path: str, value: object) -> dict[str, Any]:
+    document = copy.deepcopy(MINIMAL)
+    node = document
+    *parents, last = path.split(".")
+    for part in parents:
+        node = node.setdefault(part, {})
+    node[last] = value
+    return document
+
+
+def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
+    spec = load_distillation(written(tmp_path, MINIMAL)).spec
+    assert spec.student.base == "builtin:smollm2-135m-instruct"
+    assert spec.dataset.min_score == "0.80"
+    assert spec.evaluation.gates.max_gap == "0.10"
+    assert spec.suspend is False
+
+
+def test_a_file_written_with_all_defaults_reads_back_equal(tmp_path: Path) -> None:
+    first = load_distillation(written(tmp_path, MINIMAL))
+    again = load_distillation(written(tmp_path, json.dumps(first.model_dump(mode="json", by_alias=True))))
+    assert again == first
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (with_value("spec.studnet", {}), "spec.studnet is unknown; did you mean student?"),
+        (with_value("spec.dataset.minScores", "0.8"), "spec.dataset.minScores is unknown; did you mean minScore?"),
+        (with_value("spec.student.lora", {"zzz": 1}), "spec.student.lora.zzz is unknown; known here: rank, alpha"),
+        (with_value("spec.dataset.imports", [{"url": "x"}]), "spec.dataset.imports[0].url is unknown; did you mean uri?"),
+        (with_value("spec.dataset.minScore", 0.8), 'write "0.8"'),
+        (with_value("spec.dataset.minScore", "1.2"), "1.2 is not within 0 and 1"),
+        (with_value("spec.dataset.minScore", "high"), "'high' is no decimal"),
+        (with_value("spec.dataset.minScore", "nan"), "'nan' is no decimal"),
+        (with_value("spec.dataset.imports", []), "spec.dataset.imports"),
+        (with_value("spec.dataset.imports", [{}]), "an import has either uri or synthesized"),
+        (with_value("spec.student.training", {"epochs": "3"}), "spec.student.training.epochs"),
+        (with_value("spec.suspend", "yes"), "spec.suspend"),
+        (with_value("spec.role", None), "spec.role"),
+        (with_value("metadata.name", "No_Name"), "metadata.name"),
+        (with_value("kind", "Distilation"), "kind"),
+        (with_value("spec.evaluation", {"constraints": ["Grammar"]}), "spec.evaluation.constraints[0]"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_path(tmp_path: Path, document: object, message: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        load_distillation(written(tmp_path, document))
+    assert message in caught.value.message
+
+
+def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
+    document = with_value("spec.dataset.minScore", "2")
+    document["spec"]["studnet"] = {}
+    with pytest.raises(InvalidArgument, match=r"minScore.*studnet"):
+        load_distillation(written(tmp_path, document))
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="stillhouse init"):
+        load_distillation(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "x: 2020-99-99", "\x00"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        load_distillation(written(tmp_path, text))
+
+
+def test_an_override_replaces_a_value_below_spec(tmp_path: Path) -> None:
+    overrides = [
+        "dataset.imports[0].uri=other.jsonl",
+        "dataset.validation.uri=v.jsonl",
+        "student.training.maxSteps=5",
+        "dataset.minScore=0.5",
+        "evaluation.gates.maxGap=null",
+        "suspend=true",
+        "spec.student.lora.targetModules=[q_proj]",
+        "dataset.imports[1].synthesized.count=3",
+    ]
+    spec = load_distillation(written(tmp_path, MINIMAL), overrides).spec
+    assert spec.dataset.imports[0].uri == "other.jsonl"
+    assert spec.dataset.imports[1].synthesized is not None
+    assert spec.dataset.validation is not None
+    assert spec.student.training.max_steps == 5
+    assert spec.dataset.min_score == "0.5"
+    assert spec.evaluation.gates.max_gap is None
+    assert spec.suspend
+    assert spec.student.lora.target_modules == ["q_proj"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dataset.import[0].uri=x", "did you mean imports?"),
+        ("dataset.imports[4].uri=x", "no entry before [4]"),
+        ("suspend", "write PATH=VALUE"),
+        ("a..b=1", "is no key"),
+        ("student.training.epochs=many", "spec.student.training.epochs"),
+        ("student.training.epochs=[", "is not YAML"),
+        ("role.name=x", "name is unknown"),
+    ],
+)
+def test_a_wrong_override_is_refused(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        load_distillation(written(tmp_path, MINIMAL), [override])
+    assert message in caught.value.message
+
+
+def test_the_schema_bounds_every_string_and_list() -> None:
+    def unbounded(schema: Any, path: str) -> list[str]:
+        if isinstance(schema, list):
+            return [name for index, item in enumerate(schema) for name in unbounded(item, f"{path}[{index}]")]
+        if not isinstance(schema, dict):
+            return []
+        missing = []
+        if schema.get("type") == "array" and "maxItems" not in schema:
+            missing.append(path)
+        bounds = {"maxLength", "pattern", "enum", "const"}
+        if schema.get("type") == "string" and not bounds & schema.keys():
+            missing.append(path)
+        return missing + [name for key, value in schema.items() for name in unbounded(value, f"{path}.{key}")]
+
+    assert [p for p in unbounded(json_schema(), "") if "labels" not in p and "annotations" not in p] == []
+
+
+def test_samples_are_valid() -> None:
+    samples = sorted((Path(__file__).parents[3] / "k8s" / "samples").glob("*.yaml"))
+    assert samples
+    for sample in samples:
+        assert isinstance(load_distillation(sample), Distillation)
