@@ -8,12 +8,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from typing import TypeVar
 
 from google.protobuf import any_pb2, descriptor_pool, json_format, message_factory, struct_pb2
 from google.protobuf.message import DecodeError, Message
 
 from stillhouse import v1
 from stillhouse.errors import InvalidArgument
+
+MessageT = TypeVar("MessageT", bound=Message)
 
 
 @cache
@@ -49,7 +52,7 @@ def message_json(message: Message) -> str:
     return json_format.MessageToJson(message, preserving_proto_field_name=True, indent=2) + "\n"
 
 
-def parse_json[MessageT: Message](text: str | bytes, message: MessageT, *, source: str) -> MessageT:
+def parse_json(text: str | bytes, message: MessageT, *, source: str) -> MessageT:
     """Reads proto JSON into `message` and returns it. Raises InvalidArgument naming `source` and the place."""
     load_vocabulary()
     try:

@@ -8,6 +8,7 @@ import typer
 
 from stillhouse.cli import run as run_command
 from stillhouse.cli import setup, status
+from stillhouse.cli.errors import run_app
 
 app = typer.Typer(
     name="stillhouse",
@@ -28,8 +29,8 @@ app.command()(setup.gc)
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    sys.exit(run_app(app))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -61,13 +61,12 @@ def run(
     opened = Store.open(store or spec.store or default_store_uri())
     inputs = bring_in(spec, opened, directory=Path.cwd())
     directory = run_directory(opened.uri, distillation.metadata.name)
-    sizes = {"slots": spec.serve.slots, "context_tokens": spec.serve.context_tokens}
+    backend = LocalBackend(directory, opened.uri, slots=spec.serve.slots, context_tokens=spec.serve.context_tokens)
     if dry_run:
-        backend = LocalBackend(directory, opened.uri, **sizes)
         _print_plan(console, Runner(distillation, inputs, opened, backend, lambda *_: None).plan())
         return
     with exclusive(directory) as lock, interruptible() as stopping:
-        backend = LocalBackend(directory, opened.uri, **sizes, inherited=[lock])
+        backend.hold(lock)
         console.print(f"run {distillation.metadata.name}, store {opened.uri}, log {backend.log_file}", highlight=False)
         try:
             with view_for(console) as view:

@@ -59,7 +59,8 @@ def rows_table(
 
 def statistics_row(name: str, statistics: Mapping[str, Any]) -> list[str]:
     """A line of the table of score statistics: the name, then STATISTICS."""
-    return [name, *(number(statistics[figure]) for figure in STATISTICS)]
+    count, *figures = (statistics[figure] for figure in STATISTICS)
+    return [name, number(int(count)), *(number(float(figure)) for figure in figures)]
 
 
 def number(value: float | None, *, digits: int = 4) -> str:

@@ -49,9 +49,8 @@ class LocalBackend:
         slots: int,
         context_tokens: int,
         checkpoint_seconds: int = 0,
-        inherited: Sequence[int] = (),
     ) -> None:
-        """`inherited` are file descriptors that the stages keep open: the run's lock, held until the last is gone."""
+        """`slots` and `context_tokens` are the model servers'; `checkpoint_seconds` 0 leaves it to the trainer."""
         if store_uri.startswith("memory:"):
             raise InvalidArgument(
                 f"{store_uri}: stages are processes of their own and cannot share memory; use file://"
@@ -61,9 +60,13 @@ class LocalBackend:
         self._slots = slots
         self._context_tokens = context_tokens
         self._checkpoint_seconds = checkpoint_seconds
-        self._inherited = tuple(inherited)
+        self._inherited: tuple[int, ...] = ()
         self._jobs: dict[str, _Job] = {}
         directory.mkdir(parents=True, exist_ok=True)
+
+    def hold(self, descriptor: int) -> None:
+        """Stages keep this file descriptor open: the run's lock, which is free only when the last of them is gone."""
+        self._inherited = (descriptor,)
 
     @property
     def log_file(self) -> Path:

@@ -20,7 +20,7 @@ from stillhouse.dataset.split import Use
 from stillhouse.dataset.statistics import DatasetStatistics, Funnel, RunningScores, ScoreSummary, StatisticsCollector
 from stillhouse.dataset_builder.division import Division, HeldOut, divide
 from stillhouse.dataset_builder.options import BuildOptions, options_of
-from stillhouse.dataset_builder.sieve import CONTAMINATED, Refused, Sieve
+from stillhouse.dataset_builder.sieve import CONTAMINATED, Admitted, Refused, Sieve
 from stillhouse.errors import FailedPrecondition
 from stillhouse.roles.role import Role, load_role
 from stillhouse.rpc.job import JobContext
@@ -73,8 +73,27 @@ def build_for(role: Role, context: JobContext, request: BuildDatasetRequest) -> 
 
 @dataclass(frozen=True)
 class _Figures:
+    """`answered` is of the kept answers as they came, before they were made canonical; `clean` of all answers that are
+    not contaminated, kept or not."""
+
     collector: StatisticsCollector
     answered: RunningScores
+    clean: RunningScores
+
+    def take(self, verdict: Admitted | Refused) -> None:
+        """Counts a row."""
+        if verdict.answered_score is not None:
+            self.clean.add(verdict.answered_score)
+        if isinstance(verdict, Refused):
+            self.collector.refuse(verdict.reason)
+            if verdict.score is not None:
+                self.collector.offer(verdict.score)
+            return
+        record = verdict.record
+        self.answered.add(verdict.answered_score)
+        if record.score is not None:
+            self.collector.offer(record.score)
+        self.collector.keep(record.score, record.labels)
 
 
 def _sift(
@@ -82,7 +101,7 @@ def _sift(
 ) -> _Figures:
     """Writes kept.jsonl and refused.jsonl into the workspace."""
     sieve = Sieve(role, options, is_held_out=index.has)
-    figures = _Figures(StatisticsCollector(), RunningScores())
+    figures = _Figures(StatisticsCollector(), RunningScores(), RunningScores())
     reporter = _Reporter(context, figures.collector, total=sum(count_lines(source.path) for source in sources))
     with (
         (context.workspace / "kept.jsonl").open("w", encoding="utf-8", newline="\n") as kept,
@@ -91,14 +110,10 @@ def _sift(
         for candidate in _all_candidates(sources, role):
             context.raise_if_stopping()
             verdict = sieve.sift(candidate)
-            if sieve.offered_score is not None:
-                figures.collector.offer(sieve.offered_score)
+            figures.take(verdict)
             if isinstance(verdict, Refused):
-                figures.collector.refuse(verdict.reason)
                 refused.write(_refused_line(candidate, verdict))
             else:
-                figures.collector.keep(verdict.record.score, verdict.record.labels)
-                figures.answered.add(verdict.answered_score)
                 kept.write(write_record(verdict.record))
             reporter.row()
     reporter.done()
@@ -176,10 +191,13 @@ def _commit(context: JobContext, figures: _Figures, division: Division) -> Build
 
 
 def _statistics(figures: _Figures, division: Division) -> DatasetStatistics:
-    """`answered` are the kept answers as they came, before they were made canonical."""
     return figures.collector.statistics(
         groups=division.groups[Use.TRAIN] + division.groups[Use.TUNING],
-        extra={"answered": figures.answered.summary().as_json(), **division.as_json()},
+        extra={
+            "answered_scores": figures.answered.summary().as_json(),
+            "clean_answered_scores": figures.clean.summary().as_json(),
+            **division.as_json(),
+        },
     )
 
 

@@ -17,6 +17,7 @@ from stillhouse.dataset.lines import lines_of
 from stillhouse.dataset.records import DataRecord, read_records, write_record
 from stillhouse.dataset.split import SplitFractions, Use, split_groups
 from stillhouse.dataset.statistics import JSON, RunningScores, ScoreSummary
+from stillhouse.dataset_builder.conversion import validation_record
 from stillhouse.roles.role import Role
 
 NEAR_LABEL = "near_duplicate"
@@ -90,7 +91,7 @@ def divide(workspace: Path, role: Role, *, fractions: SplitFractions, seed: int,
             key = role.group_key(record.inputs)
             writer.write(record, uses[key], key)
         for candidate in held_out.rows if held_out else ():
-            writer.write(_validation_record(candidate, role), Use.VALIDATION, role.group_key(candidate.inputs))
+            writer.write(validation_record(role, candidate), Use.VALIDATION, role.group_key(candidate.inputs))
     groups = {use: sum(found is use for found in uses.values()) for use in Use}
     groups[Use.VALIDATION] = len(index)
     return Division(writer.records, groups, writer.scores.summary(), writer.validation_scores.summary(), near)
@@ -128,14 +129,6 @@ def _near_duplicates(keys: Iterable[str], index: ContaminationIndex) -> NearDupl
             pairs.append((key, near[0].key, near[0].similarity))
     pairs.sort(key=lambda pair: (-pair[2], pair[0]))
     return NearDuplicates(tuple(pairs), frozenset(validation_keys))
-
-
-def _validation_record(candidate: Candidate, role: Role) -> DataRecord:
-    """As recorded: its score is of these outputs, so they stay verbatim."""
-    outputs = candidate.outputs
-    if not outputs and candidate.response is not None:
-        outputs = role.parse(candidate.response).outputs
-    return DataRecord(candidate.inputs, dict(outputs), candidate.response, candidate.score, candidate.labels)
 
 
 def _records(kept: Path) -> Iterator[DataRecord]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from stillhouse.dataset.importing import Candidate
 from stillhouse.dataset.lines import json_line
 from stillhouse.dataset.records import DataRecord
+from stillhouse.dataset_builder.conversion import answered_outputs
 from stillhouse.dataset_builder.options import BuildOptions
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.role import Role
@@ -30,17 +32,22 @@ class Admitted:
     """A candidate that became a record; `answered_score` is the metric over its outputs as they were answered."""
 
     record: DataRecord
-    answered_score: float
+    answered_score: float = 0.0
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A candidate that did not; `reason` is one of this module's or a guard's name, `details` are for a person."""
+    """A candidate that did not; `reason` is one of this module's or a guard's name, `details` are for a person.
+
+    `score` is of the canonical outputs, where there are such; `answered_score` of the outputs as they were answered,
+    unless it is contaminated.
+    """
 
     reason: str
     details: tuple[str, ...]
     outputs: Mapping[str, str]
     score: float | None = None
+    answered_score: float | None = None
 
 
 class Sieve:
@@ -53,29 +60,30 @@ class Sieve:
         self._is_held_out = is_held_out
         self._seen: set[bytes] = set()
         self._balanced: Counter[tuple[str, str]] = Counter()
-        self.offered_score: float | None = None
-        """Score of the last candidate that was a new, valid answer; None where it was none."""
 
     def sift(self, candidate: Candidate) -> Admitted | Refused:
         """The verdict on the next candidate. Raises InvalidArgument where a metric of the user's own fails."""
-        self.offered_score = None
         key = self._role.group_key(candidate.inputs)
         if self._is_held_out(key):
             return Refused(CONTAMINATED, (f"the validation set holds {key!r}",), candidate.outputs)
-        answered, problems = _outputs_of(self._role, candidate)
+        answered, problems = answered_outputs(self._role, candidate)
+        verdict = self._sift_answer(candidate, answered, problems)
+        score = self._options.metric
+        with _naming(candidate):
+            return replace(verdict, answered_score=score(candidate.inputs, answered).score)
+
+    def _sift_answer(
+        self, candidate: Candidate, answered: Mapping[str, str], problems: tuple[str, ...]
+    ) -> Admitted | Refused:
         canonical = None if problems else self._canonical(answered)
         if canonical is None or isinstance(canonical, InvalidArgument):
-            details = problems or (str(canonical),)
-            return Refused(UNPARSABLE, tuple(details), answered)
+            return Refused(UNPARSABLE, problems or (str(canonical),), answered)
         if self._was_seen(candidate.inputs, canonical):
             return Refused(DUPLICATE, ("the same inputs and outputs came before",), canonical)
-        return self._judge(candidate, answered, canonical)
+        return self._judge(candidate, canonical)
 
-    def _judge(
-        self, candidate: Candidate, answered: Mapping[str, str], canonical: Mapping[str, str]
-    ) -> Admitted | Refused:
+    def _judge(self, candidate: Candidate, canonical: Mapping[str, str]) -> Admitted | Refused:
         verdict = self._score(candidate, canonical)
-        self.offered_score = verdict.score
         if verdict.score < self._options.min_score:
             detail = f"score {verdict.score:.4f} is below {self._options.min_score:g}"
             return Refused(LOW_SCORE, (detail,), canonical, verdict.score)
@@ -86,8 +94,7 @@ class Sieve:
         full = self._full_target(labels)
         if full is not None:
             return Refused(BALANCE, (full,), canonical, verdict.score)
-        record = DataRecord(candidate.inputs, canonical, candidate.response, verdict.score, labels)
-        return Admitted(record, self._options.metric(candidate.inputs, answered).score)
+        return Admitted(DataRecord(candidate.inputs, canonical, candidate.response, verdict.score, labels))
 
     def _canonical(self, outputs: Mapping[str, str]) -> Mapping[str, str] | InvalidArgument:
         try:
@@ -97,12 +104,10 @@ class Sieve:
 
     def _score(self, candidate: Candidate, outputs: Mapping[str, str]) -> RecordScore:
         options = self._options
-        try:
+        with _naming(candidate):
             return score_record(
                 self._role, candidate.inputs, outputs=outputs, guards=options.guards, metric=options.metric
             )
-        except InvalidArgument as exc:
-            raise InvalidArgument(f"{candidate.row.place}: {exc.message}", field=exc.field) from exc
 
     def _was_seen(self, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> bool:
         text = json_line({"inputs": dict(inputs), "outputs": dict(outputs)})
@@ -123,9 +128,10 @@ class Sieve:
         return None
 
 
-def _outputs_of(role: Role, candidate: Candidate) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """The outputs as they were answered, and why they are not valid."""
-    if all(name in candidate.outputs for name in role.output_fields) or candidate.response is None:
-        return candidate.outputs, tuple(role.problems(candidate.outputs))
-    answer = role.parse(candidate.response)
-    return answer.outputs, tuple(answer.problems) or tuple(role.problems(answer.outputs))
+@contextmanager
+def _naming(candidate: Candidate) -> Iterator[None]:
+    """Puts file and line before the error of a metric of the user's own."""
+    try:
+        yield
+    except InvalidArgument as exc:
+        raise InvalidArgument(f"{candidate.row.place}: {exc.message}", field=exc.field) from exc

@@ -78,7 +78,9 @@ def check_plan(plan: EvaluationPlan) -> None:
     if not 0 <= plan.subject.temperature <= 2:
         raise InvalidArgument(f"temperature {plan.subject.temperature:g} is not within 0 and 2", field="temperature")
     if plan.reference_score is not None and not 0 < plan.reference_score <= 1:
-        raise InvalidArgument(f"reference score {plan.reference_score:g} is not within 0 and 1", field="reference_score")
+        raise InvalidArgument(
+            f"reference score {plan.reference_score:g} is not within 0 and 1", field="reference_score"
+        )
     check_gates(plan.gates, _comparison(plan))
     if plan.baseline is not None:
         check_comparable(plan.baseline, plan.subject)

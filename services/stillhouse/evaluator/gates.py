@@ -30,7 +30,9 @@ def check_gates(gates: Sequence[Gate], comparison: Comparison) -> None:
         if gate.figure not in FIGURES:
             raise InvalidArgument(f"no figure {gate.figure!r} to gate; there are {', '.join(FIGURES)}", field="gates")
         bounds = [
-            bound for name, bound in (("min", gate.min), ("max", gate.max)) if gate.HasField(name)  # type: ignore[arg-type]
+            bound
+            for name, bound in (("min", gate.min), ("max", gate.max))
+            if gate.HasField(name)  # type: ignore[arg-type]
         ]
         if len(bounds) != 1 or not math.isfinite(bounds[0]):
             raise InvalidArgument(f"gate {gate.figure} needs one of min and max, a finite number", field=field)

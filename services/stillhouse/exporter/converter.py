@@ -21,6 +21,7 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from stillhouse.errors import DataLoss, FailedPrecondition, StillhouseError, Unavailable
+from stillhouse.exporter.config import ExporterConfig
 from stillhouse.exporter.tool import run_tool
 
 SOURCE_PREFIX = "vendor/llama.cpp/"
@@ -182,16 +183,10 @@ def _extract(archive: Path, tree: Path) -> None:
         raise DataLoss(f"{archive.name} is no readable source distribution: {exc}") from exc
 
 
-def default_cache_directory() -> Path:
-    """$STILLHOUSE_CACHE, else ~/.cache/stillhouse."""
-    configured = os.environ.get("STILLHOUSE_CACHE")
-    return Path(configured) if configured else Path.home() / ".cache" / "stillhouse"
-
-
 def main() -> int:
     """Fills the cache and prints the converter's directory; for image builds and `make setup`."""
     try:
-        converter = prepare_converter(default_cache_directory(), stopping=threading.Event())
+        converter = prepare_converter(ExporterConfig.from_env(os.environ).cache_directory, stopping=threading.Event())
     except StillhouseError as exc:
         sys.stderr.write(f"{exc.message}\n")
         return exc.exit_code

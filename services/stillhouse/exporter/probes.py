@@ -79,6 +79,10 @@ SNIPPETS = (
 )
 
 
+Row = tuple[Sequence[Message], str]
+"""A prompt and an answer to it."""
+
+
 @dataclass(frozen=True)
 class ForcedSequence:
     """Tokens of a prompt with its answer, and the answer positions that are compared."""
@@ -137,13 +141,13 @@ class ChatTokenizer:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def synthesized_rows(role: Role, *, count: int = RENDERED_TEXTS) -> Iterator[tuple[Sequence[Message], str]]:
+def synthesized_rows(role: Role, *, count: int = RENDERED_TEXTS) -> Iterator[Row]:
     """Prompts and answers of the role's own examples and scripted author."""
     for example in role.examples(count=count, seed=SYNTHESIZED_SEED):
         yield role.messages(example.inputs), role.author(example, seed=SYNTHESIZED_SEED)
 
 
-def recorded_rows(role: Role, records: Iterable[DataRecord]) -> Iterator[tuple[Sequence[Message], str]]:
+def recorded_rows(role: Role, records: Iterable[DataRecord]) -> Iterator[Row]:
     """Prompts and answers of a data set's first records."""
     for record in itertools.islice(records, RENDERED_TEXTS):
         yield role.messages(record.inputs), role.answer_text(record.outputs)
@@ -151,7 +155,7 @@ def recorded_rows(role: Role, records: Iterable[DataRecord]) -> Iterator[tuple[S
 
 def build_probes(
     chat: ChatTokenizer,
-    rows: Iterable[tuple[Sequence[Message], str]],
+    rows: Iterable[Row],
     *,
     context_tokens: int,
     sequences: int = SEQUENCES,

@@ -22,7 +22,7 @@ class EngineConfig:
     queue: int = 16
     """Requests that may wait for a slot; more are refused. STILLHOUSE_QUEUE."""
     context_tokens: int = 0
-    """Tokens a slot, prompt and answer; 0: 4,096 or what the model was trained for, if less. STILLHOUSE_CONTEXT."""
+    """Tokens a slot, prompt and answer, at most what the model was trained for; 0: 4,096. STILLHOUSE_CONTEXT."""
     threads: int = 0
     """0: as many as physical cores that this process may use. STILLHOUSE_THREADS."""
     gpu_layers: int = -1

@@ -14,7 +14,7 @@ import xllamacpp
 
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.role import load_role
-from stillhouse.student_inference.gbnf import MAX_GRAMMAR_BYTES
+from stillhouse.student_inference.gbnf import Characters
 from stillhouse.student_inference.gbnf_check import check_grammar
 from stillhouse.student_inference.regex_grammar import regex_to_grammar
 
@@ -34,6 +34,8 @@ class Constraint:
     grammar: str
     is_json: bool = False
     """A finished answer must parse as JSON."""
+    characters: frozenset[Characters] = frozenset()
+    """The character sets of a GBNF grammar: llama.cpp aborts the process at a place that no token of its model fits."""
     probe: str = ""
     """A grammar that forces `PROBE_ANSWER` first, to be tried once before this one is relied on; empty: not needed."""
 
@@ -45,18 +47,18 @@ def role_grammar(role: str, inputs: Mapping[str, str]) -> Constraint:
 
 def grammar(text: str) -> Constraint:
     """GBNF as it was given. Raises InvalidArgument where llama.cpp could not use it."""
-    check_grammar(text)
-    return Constraint(text)
+    return Constraint(text, characters=check_grammar(text))
 
 
 def regex(pattern: str) -> Constraint:
     """GBNF for a regular expression; `regex_grammar` documents the subset. Raises InvalidArgument."""
     text = regex_to_grammar(pattern)
     try:
-        check_grammar(text)
+        characters = check_grammar(text)
     except InvalidArgument as exc:
-        raise InvalidArgument(f"the regex cannot be used; as a grammar: {exc.message}", field="constraint.regex") from exc
-    return Constraint(text)
+        message = f"the regex cannot be used; as a grammar: {exc.message}"
+        raise InvalidArgument(message, field="constraint.regex") from exc
+    return Constraint(text, characters=characters)
 
 
 def json_schema(text: str) -> Constraint:
@@ -74,10 +76,10 @@ def json_schema(text: str) -> Constraint:
     if converted.startswith(_LLGUIDANCE):
         return Constraint(converted, is_json=True, probe=converted.replace("start: ", f'start: "{PROBE_ANSWER}" ', 1))
     try:
-        check_grammar(converted)
+        characters = check_grammar(converted)
     except InvalidArgument as exc:
         raise _wrong_schema(f"as a grammar: {exc.message}") from exc
-    return Constraint(converted, is_json=True)
+    return Constraint(converted, is_json=True, characters=characters)
 
 
 def _wrong_schema(what: str) -> InvalidArgument:
@@ -85,7 +87,7 @@ def _wrong_schema(what: str) -> InvalidArgument:
 
 
 def _schema(text: str) -> dict[str, Any]:
-    if len(text.encode(errors="replace")) > min(MAX_SCHEMA_BYTES, MAX_GRAMMAR_BYTES):
+    if len(text.encode(errors="replace")) > MAX_SCHEMA_BYTES:
         raise _wrong_schema(f"it has more than {MAX_SCHEMA_BYTES} bytes")
     try:
         schema = json.loads(text)

@@ -18,6 +18,7 @@ import xllamacpp
 from stillhouse.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, StillhouseError, Unavailable
 from stillhouse.roles.role import Message
 from stillhouse.student_inference.admission import Admission, Stop
+from stillhouse.student_inference.alphabet import Alphabet
 from stillhouse.student_inference.config import EngineConfig
 from stillhouse.student_inference.constraint import PROBE_ANSWER, Constraint
 from stillhouse.student_inference.gguf_header import GgufHeader, read_header
@@ -87,6 +88,7 @@ class Engine:
         self.http_port = port
         self.admission = Admission(config.parallel, config.queue)
         self._probed: dict[str, None] = {}
+        self._alphabet = Alphabet(header)
         self.facts = self._read_facts(header, model, min(requested_layers(config.gpu_layers), header.layers + 1))
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -105,6 +107,8 @@ class Engine:
         Raises ResourceExhausted (slots and queue full), InvalidArgument (prompt longer than the context, constraint
         that llama.cpp does not take or that no token fits), Cancelled and DeadlineExceeded.
         """
+        if question.constraint is not None:
+            self._alphabet.check(question.constraint.characters)
         with self.admission.slot(stop) as queue_seconds:
             if question.constraint is not None and question.constraint.probe:
                 self._probe(question.constraint, stop)

@@ -21,7 +21,9 @@ MAX_REPETITIONS = 2000
 
 @dataclass(frozen=True)
 class Characters:
-    """One character out of a set."""
+    """One character out of a set: inclusive ranges of code points."""
+
+    ranges: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Repetition:
 
 Node: TypeAlias = Characters | Reference | Sequence | Choice | Repetition
 
-_CHARACTER = Characters()
+LAST_CODE_POINT = 0x10FFFF
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 _COUNT = re.compile(r"\{([0-9]+)(?:(,)[ \t]*([0-9]*))?\}")
 _SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
@@ -159,7 +161,7 @@ class _Reader:
             return inner
         if begun == ".":
             self._at += 1
-            return _CHARACTER
+            return Characters(((1, LAST_CODE_POINT),))
         if begun == "<":
             raise self.error("references to single tokens are not accepted")
         return Reference(self.name())
@@ -180,11 +182,11 @@ class _Reader:
 
     def _literal(self) -> Node:
         self._at += 1
-        length = 0
+        characters: list[Node] = []
         while not self.take('"'):
-            self._character('"')
-            length += 1
-        return Sequence((_CHARACTER,) * min(length, 1))
+            code = self._character('"')
+            characters.append(Characters(((code, code),)))
+        return Sequence(tuple(characters))
 
     def _class(self) -> Node:
         self._at += 1
@@ -198,9 +200,10 @@ class _Reader:
             if last < first:
                 raise self.error(f"the range {chr(first)!r} to {chr(last)!r} is empty")
             ranges.append((first, last))
-        if (not ranges and not negated) or (negated and _covers_everything(ranges)):
+        allowed = _complement(ranges) if negated else tuple(ranges)
+        if not any(first <= last for first, last in allowed):
             raise self.error("a character class that nothing can match")
-        return _CHARACTER
+        return Characters(allowed)
 
     def _character(self, closing: str) -> int:
         """One character, escapes resolved, of a literal or a class; `closing` is for the message."""
@@ -209,7 +212,7 @@ class _Reader:
             raise self.error(f"{closing!r} expected before the end of the line")
         self._at += 1
         code = self._escape() if character == "\\" else ord(character)
-        if code == 0 or 0xD800 <= code <= 0xDFFF or code > 0x10FFFF:
+        if code == 0 or 0xD800 <= code <= 0xDFFF or code > LAST_CODE_POINT:
             raise self.error(f"U+{code:04X} is no character that a text can hold")
         return code
 
@@ -227,11 +230,12 @@ class _Reader:
         return _ESCAPES[kind]
 
 
-def _covers_everything(ranges: list[tuple[int, int]]) -> bool:
-    """Whether the ranges leave no character of Unicode out (NUL and surrogates are none)."""
-    reached = 0
-    for first, last in sorted(ranges):
-        if first > reached + 1 and not (reached >= 0xD7FF and first <= 0xE000):
-            return False
-        reached = max(reached, last)
-    return reached >= 0x10FFFF
+def _complement(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The characters that the ranges leave out; NUL and surrogates are none."""
+    left: list[tuple[int, int]] = []
+    start = 1
+    for first, last in [*sorted([*ranges, (0xD800, 0xDFFF)]), (LAST_CODE_POINT + 1, LAST_CODE_POINT + 1)]:
+        if first > start:
+            left.append((start, first - 1))
+        start = max(start, last + 1)
+    return tuple(left)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stillhouse.errors import InvalidArgument
-from stillhouse.student_inference.gbnf import Choice, Node, Reference, Repetition, Sequence, parse_grammar
+from stillhouse.student_inference.gbnf import Characters, Choice, Node, Reference, Repetition, Sequence, parse_grammar
 
 MAX_BRANCHES = 10_000
 """Ways in which the next character may be matched. 30,000 options at one place cost llama.cpp 0.7 s a token."""
@@ -30,8 +30,11 @@ class _Reach:
 _CHARACTER = _Reach(0, 1)
 
 
-def check_grammar(text: str) -> None:
-    """Raises InvalidArgument (field `constraint.grammar`) that says what is wrong with the grammar."""
+def check_grammar(text: str) -> frozenset[Characters]:
+    """The distinct character sets of the grammar, for a model's alphabet to be checked against.
+
+    Raises InvalidArgument (field `constraint.grammar`) that says what is wrong with the grammar.
+    """
     rules = parse_grammar(text)
     if "root" not in rules:
         raise _refused("it has no rule named root")
@@ -44,8 +47,8 @@ def check_grammar(text: str) -> None:
         counter.rule(name)
         for node in _nodes(body):
             if isinstance(node, Sequence):
-                for position in range(1, len(node.items)):
-                    counter.reach(Sequence(node.items[position:]), name)
+                counter.suffixes(node, name)
+    return frozenset(node for body in rules.values() for node in _nodes(body) if isinstance(node, Characters))
 
 
 def _refused(what: str) -> InvalidArgument:
@@ -86,6 +89,14 @@ class _Counter:
         self._open.pop()
         return self._done[name]
 
+    def suffixes(self, node: Sequence, rule: str) -> None:
+        """Counts what may follow each item of a sequence, as `reach` does for the whole."""
+        following = _Reach(1, 0)
+        for item in reversed(node.items):
+            reached = self.reach(item, rule)
+            following = _Reach(reached.empty * following.empty, reached.starts + reached.empty * following.starts)
+            self._bounded(following, rule)
+
     def reach(self, node: Node, rule: str) -> _Reach:
         if isinstance(node, Reference):
             found = self.rule(node.name)
@@ -98,6 +109,9 @@ class _Counter:
             found = self._repetition(node, rule)
         else:
             found = _CHARACTER
+        return self._bounded(found, rule)
+
+    def _bounded(self, found: _Reach, rule: str) -> _Reach:
         if max(found.empty, found.starts) > MAX_BRANCHES:
             raise _refused(f"the rule {rule!r} can be matched in more than {MAX_BRANCHES} ways at one place")
         return found

@@ -1,7 +1,6 @@
 """Reads the few facts of a GGUF header that decide how its model is loaded.
 
-Called by the engine before llama.cpp sees the file. The layout is https://github.com/ggml-org/ggml/blob/master/docs/gguf.md;
-the gguf package is not needed where a student is only served.
+Called by the engine before llama.cpp sees the file. The layout is ggml's docs/gguf.md; the gguf package is not needed where a student is only served.
 """
 
 from __future__ import annotations
@@ -29,6 +28,10 @@ class GgufHeader:
     context_tokens: int
     """What the model was trained for."""
     layers: int
+    tokenizer: str
+    """`gpt2` is byte-level BPE, `llama` is SentencePiece."""
+    tokens: tuple[bytes, ...]
+    """The vocabulary, as the file spells it."""
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -41,17 +44,18 @@ def read_header(path: Path) -> GgufHeader:
                 raise ValueError("wrong magic or version")
             for _ in range(keys):
                 key = _string(stream)
-                value = _value(stream, int(_scalar(stream, "I")))
-                if value is not None:
-                    found[key] = value
+                kind = int(_scalar(stream, "I"))
+                found[key] = _strings(stream) if key == "tokenizer.ggml.tokens" else _value(stream, kind)
     except (ValueError, struct.error) as exc:
         raise FailedPrecondition(f"{path} is not a whole GGUF file: {exc}", field="model") from exc
-    architecture = str(found.get("general.architecture", ""))
+    architecture = str(found.get("general.architecture") or "")
     return GgufHeader(
         architecture=architecture,
-        name=str(found.get("general.name", "")),
+        name=str(found.get("general.name") or ""),
         context_tokens=_whole(found.get(f"{architecture}.context_length")),
         layers=_whole(found.get(f"{architecture}.block_count")),
+        tokenizer=str(found.get("tokenizer.ggml.model") or ""),
+        tokens=tokens if isinstance(tokens := found.get("tokenizer.ggml.tokens"), tuple) else (),
     )
 
 
@@ -88,6 +92,13 @@ def _value(stream: BinaryIO, kind: int) -> object:
     if kind not in _SCALARS:
         raise ValueError(f"unknown value type {kind} in its header")
     return _scalar(stream, _SCALARS[kind])
+
+
+def _strings(stream: BinaryIO) -> tuple[bytes, ...]:
+    kind, length = int(_scalar(stream, "I")), int(_scalar(stream, "Q"))
+    if kind != _STRING or length > _LONGEST_ARRAY:
+        raise ValueError("a vocabulary that is no list of strings")
+    return tuple(_read(stream, min(int(_scalar(stream, "Q")), _LONGEST_STRING)) for _ in range(length))
 
 
 def _pass_array(stream: BinaryIO) -> None:

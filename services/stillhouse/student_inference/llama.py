@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import xllamacpp
 
-from stillhouse.errors import FailedPrecondition, InvalidArgument, Unavailable
+from stillhouse.errors import FailedPrecondition, Unavailable
 from stillhouse.student_inference.config import DEFAULT_CONTEXT_TOKENS, EngineConfig
 from stillhouse.student_inference.gguf_header import GgufHeader
 from stillhouse.student_inference.hardware import physical_cores, requested_layers
@@ -24,8 +24,7 @@ from stillhouse.student_inference.hardware import physical_cores, requested_laye
 def start_llama(path: Path, header: GgufHeader, config: EngineConfig) -> tuple[Any, int, str]:
     """The xllamacpp server, the port of its HTTP listener and that listener's key.
 
-    Raises InvalidArgument (context longer than the model's), Unavailable (HTTP port in use), FailedPrecondition
-    (llama.cpp does not load the file).
+    Raises Unavailable (HTTP port in use) and FailedPrecondition (llama.cpp does not load the file).
     """
     parameters = _parameters(path, header, config)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -75,12 +74,9 @@ def _parameters(path: Path, header: GgufHeader, config: EngineConfig) -> Any:
 
 
 def _context(header: GgufHeader, config: EngineConfig) -> int:
-    trained = header.context_tokens
-    if trained and config.context_tokens > trained:
-        raise InvalidArgument(
-            f"--context {config.context_tokens}: the model was trained for {trained} tokens at most", field="context"
-        )
-    return config.context_tokens or min(DEFAULT_CONTEXT_TOKENS, trained or DEFAULT_CONTEXT_TOKENS)
+    """Tokens a slot: never more than the model was trained for, whatever was asked."""
+    wanted = config.context_tokens or DEFAULT_CONTEXT_TOKENS
+    return min(wanted, header.context_tokens or wanted)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -75,7 +75,9 @@ def base_files(directory: Path) -> Sequence[Path]:
     return [
         path
         for path in builtin_files(directory)
-        if path.is_file() and (path.suffix in _KEPT or path.name.startswith("LICENSE")) and not path.name.startswith(".")
+        if path.is_file()
+        and (path.suffix in _KEPT or path.name.startswith("LICENSE"))
+        and not path.name.startswith(".")
     ]
 
 

@@ -88,7 +88,7 @@ def _build_smollm2(source: Path, directory: Path) -> None:
     float16, because the f16 GGUF that is exported later then holds the base's weights exactly as training saw them,
     and the store half the bytes; what rounding a Q4_1 product loses (2^-11) is far below what Q4_1 itself lost.
     """
-    from transformers import AutoModelForCausalLM, GgufConfig  # noqa: PLC0415  (slow; the tiny base needs neither)
+    from transformers import AutoModelForCausalLM, GgufConfig
 
     model = AutoModelForCausalLM.from_pretrained(
         source, gguf_file="model.gguf", quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
@@ -97,7 +97,9 @@ def _build_smollm2(source: Path, directory: Path) -> None:
     _write_json(directory / "config.json", _config_of(model.config))
     _write_json(directory / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2})
     # The head is tied to the embedding: the state dict has it twice, the file once.
-    weights = {name: value.half().contiguous() for name, value in model.state_dict().items() if name != "lm_head.weight"}
+    weights = {
+        name: value.half().contiguous() for name, value in model.state_dict().items() if name != "lm_head.weight"
+    }
     save_tensors(weights, directory / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -175,7 +177,7 @@ def _config_of(config: Any) -> dict[str, Any]:
 
 def _write_tokenizer(source: Path, directory: Path) -> None:
     """The GGUF's tokenizer with the digit splitting that llama.cpp applies to it and transformers does not read."""
-    from transformers import AutoTokenizer  # noqa: PLC0415
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file="model.gguf")
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -43,7 +43,9 @@ def hub_directory(
     try:
         info = api.model_info(name, revision=revision or None)
         if not any(sibling.rfilename.endswith(".safetensors") for sibling in info.siblings or []):
-            raise FailedPrecondition(f"{name} has no safetensors weights on the hub; choose a model that has", field="name")
+            raise FailedPrecondition(
+                f"{name} has no safetensors weights on the hub; choose a model that has", field="name"
+            )
         folder = api.snapshot_download(
             name,
             revision=info.sha or revision or None,

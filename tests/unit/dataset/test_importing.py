@@ -25,7 +25,7 @@ def test_a_flat_row_becomes_inputs_outputs_and_labels() -> None:
             "response": "r",
             "model": "m",
             "score": 0.5,
-            "tier": "simple",
+            "tier": "x",
             "n": 3,
             "ok": True,
         }
@@ -34,7 +34,7 @@ def test_a_flat_row_becomes_inputs_outputs_and_labels() -> None:
     assert found.outputs == {}
     assert found.response == "r"
     assert found.score == 0.5
-    assert found.labels == {"model": "m", "tier": "simple", "n": "3", "ok": "true"}
+    assert found.labels == {"model": "m", "tier": "x", "n": "3", "ok": "true"}
 
 
 def test_lists_and_objects_are_no_labels() -> None:

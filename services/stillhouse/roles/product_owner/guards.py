@@ -52,7 +52,10 @@ _NO_ACTION = re.compile(
     r"\W*(?:(?:none|n/?a|nothing|nil|null|tbd|todo|ningun[ao]?|nada|not applicable|no aplica)\b(?! of\b)|$)",
     re.IGNORECASE,
 )
-_NOTHING_NEEDED = re.compile(r"\W*(?:no|sin|ningun[ao]?)\b", re.IGNORECASE)
+_NOTHING_NEEDED = re.compile(
+    r"\W*(?:no|sin)\b.*\b(?:action|change|adjustment|need|requir|further|recommend|acci|cambio|ajuste|necesari)",
+    re.IGNORECASE,
+)
 _PLACEHOLDER = re.compile(
     r"\b(?:tbd|todo|lorem ipsum|to be (?:determined|defined)|fill (?:this )?in)\b[.!]?$|lorem ipsum"
     r"|[\[<{](?:insert|your|enter|placeholder|product name|text|item)\b|^[.\-_?x*]+$",
@@ -186,7 +189,7 @@ def aligned_and_conflicting_id(answer: Answer) -> str:
 
 
 def borrowed_requirement_id(answer: Answer) -> str:
-    """A requirement that the metric counts as covered only because a longer id contains its own, as NFR001 does FR001."""
+    """A requirement that counts as covered only because a longer id contains its own, as NFR001 contains FR001."""
     segments = metric.read_segments(answer.outputs.get(REVIEW))
     joined = " ".join(segments).lower()
     for requirement in metric.read_requirements(answer.inputs.get(REQUIREMENTS)):
@@ -199,7 +202,7 @@ def borrowed_requirement_id(answer: Answer) -> str:
 
 
 def wrong_language(answer: Answer) -> str:
-    """A vision or review in another language than the concept (or, where that is too short to tell, the requirements)."""
+    """A vision or review in another language than the concept (the requirements, where that is too short to tell)."""
     wanted = language.guess(answer.inputs.get(CONCEPT) or "") or language.guess(answer.inputs.get(REQUIREMENTS) or "")
     for name, fields in ((VISION, answer.vision), (REVIEW, answer.review)):
         found = language.guess(" ".join(text for texts in fields.values() for text in texts))

@@ -17,11 +17,11 @@ MARGIN = 1.5
 _SAMPLE_CHARACTERS = 20_000
 
 _FUNCTION_WORDS = {
-    "English": "the of and to in is are for with that on as by this be from it at an or which their its not while into through",
-    "Spanish": "el la los las de del y en es para con que por una un se su sus al como lo más son sin sobre entre esta este",
-    "Portuguese": "o os as da do das dos e em é para com que por uma um não se na no nas nos ao como mais são sem seus sua",
-    "French": "le la les des du de et en est pour avec que qui par une un dans sur au aux ce cette sont plus leur ne pas",
-    "German": "der die das und in ist für mit von zu den dem des ein eine einer nicht auf als auch sich werden wird durch im",
+    "English": "the of and to in is are for with that on as by this be from it at an or which their its not",
+    "Spanish": "el la los las de del y en es para con que por una un se su sus al como lo más son sin sobre entre",
+    "Portuguese": "o os as da do das dos e em é para com que por uma um não se na no nas nos ao como mais são sem",
+    "French": "le la les des du de et en est pour avec que qui par une un dans sur au aux ce cette sont plus leur",
+    "German": "der die das und in ist für mit von zu den dem des ein eine einer nicht auf als sich werden wird",
     "Italian": "il lo gli le di del della dei e in è per con che da una un non si nel alla al come più sono sui tra",
 }
 _WORDS_OF = {name: frozenset(words.split()) for name, words in _FUNCTION_WORDS.items()}

@@ -1,0 +1,58 @@
+"""Deletes blobs that nothing names. Called by `stillhouse gc`; it must not know what any object means.
+
+Everything outside `blobs/` is a root: a manifest, an answer, a run's checkpoint, a runner's Distillation. A blob is named
+where a root holds its 64 digits, in whatever field; a root that can't be understood still protects what it names.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from stillhouse.artifacts.store import Store
+from stillhouse.errors import InvalidArgument
+
+_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_BLOBS = "blobs/sha256/"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was deleted, or would be."""
+
+    blobs: int
+    bytes: int
+
+
+def collect(store: Store, *, older_than_seconds: float = 86400, dry_run: bool = False) -> Collected:
+    """Deletes the blobs older than `older_than_seconds` that no manifest, answer, run object or Distillation names.
+
+    The age protects what a running stage has written and not yet named: below a day, collect only while nothing runs.
+    Raises InvalidArgument for a negative age, and what the store raises.
+    """
+    if older_than_seconds < 0:
+        raise InvalidArgument(f"blobs can't be {older_than_seconds} seconds old", field="older_than_seconds")
+    before = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
+    old = {
+        entry.path.removeprefix(_BLOBS): entry.size_bytes
+        for entry in store.objects.entries("blobs")
+        if entry.modified <= before
+    }
+    # Roots are read after the blobs are listed: a manifest that is written meanwhile names blobs that were put, and so
+    # refreshed, after `before`.
+    if old:
+        for sha256 in _named(store):
+            old.pop(sha256, None)
+    if not dry_run:
+        for sha256 in old:
+            store.objects.delete(_BLOBS + sha256)
+    return Collected(blobs=len(old), bytes=sum(old.values()))
+
+
+def _named(store: Store) -> set[str]:
+    named: set[str] = set()
+    for entry in store.objects.entries(""):
+        if not entry.path.startswith("blobs/"):
+            named.update(match.decode() for match in _DIGEST.findall(store.objects.read(entry.path) or b""))
+    return named
