@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,15 +52,23 @@ def smollm2_gguf() -> Path:
 
 
 def tiny_gguf(directory: Path) -> Path:
-    """Writes `tiny.gguf` into `directory`: 2 layers of width 64, random f16 weights (seeded), 49,152 real tokens.
+    """Puts `tiny.gguf` into `directory`: 2 layers of width 64, random f16 weights (seeded), 49,152 real tokens.
 
-    About 7 MB, loads in a moment; its answers are noise, which a constraint must hold to shape.
+    About 8 MB, loads in a moment; its answers are noise, which a constraint must hold to shape. Made once a machine.
     """
+    kept = CACHE / "gguf" / "tiny-1.gguf"
+    if not kept.is_file():
+        smollm2_gguf()
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+            _write_tiny(Path(scratch) / kept.name).replace(kept)
+    return Path(shutil.copyfile(kept, directory / "tiny.gguf"))
+
+
+def _write_tiny(path: Path) -> Path:
     import gguf
     import numpy
 
     source = gguf.GGUFReader(smollm2_gguf())
-    path = directory / "tiny.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     _copy_tokenizer(source, writer)
     width, heads, layers, hidden = 64, 4, 2, 128

@@ -91,9 +91,10 @@ def answer_path(digest: str) -> str:
 
 def _canonical(tree: dict[str, Any]) -> bytes:
     try:
-        return rfc8785.dumps(tree)
+        data: bytes = rfc8785.dumps(tree)
     except rfc8785.CanonicalizationError as exc:
         raise InvalidArgument(f"a model's parameters or usage can't be logged: {exc}") from exc
+    return data
 
 
 def _parse(data: bytes, place: str) -> LoggedAnswer:

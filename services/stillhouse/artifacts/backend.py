@@ -87,7 +87,7 @@ def open_remote(uri: str) -> Any:
     with translated(uri, "open"):
         return from_url(
             uri,
-            client_options=options,  # type: ignore[arg-type]
+            client_options=options,
             retry_config={
                 "max_retries": int(os.environ.get("STILLHOUSE_STORE_RETRIES", "6")),
                 "retry_timeout": timedelta(seconds=60),
@@ -121,14 +121,14 @@ def translated(place: str, action: str, *, passing: tuple[type[Exception], ...] 
     """
     try:
         yield
-    except (StillhouseError, *passing):
-        raise
     except (exceptions.BaseError, OSError, ValueError) as exc:
+        if isinstance(exc, passing):
+            raise
         raise error_of(exc, place, action) from exc
 
 
 def error_of(exc: BaseException, place: str, action: str) -> StillhouseError:
-    """The error of ours for one of obstore's or the operating system's. The message is one line, without its debug dump."""
+    """The error of ours for one of obstore's or the operating system's; its message is one line, without a debug dump."""
     reason = str(exc).split("\n\nDebug source", 1)[0].strip().replace("\n", " ")[:500]
     number = _error_number(exc)
     if number in _FULL:

@@ -26,8 +26,8 @@ DEFAULT_LIMIT_BYTES = 64 * 1024 * 1024
 _SMALL_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _SPOOL_BYTES = 16 * 1024 * 1024
-# The collector spares blobs younger than a day. A blob that is put again is refreshed long before that, so that it can't
-# be collected between being found here and being named by a manifest.
+# The collector spares blobs younger than a day. A blob that is put again is refreshed long before that, so that it
+# can't be collected between being found here and being named by a manifest.
 _REFRESH_AFTER = timedelta(hours=6)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -1,7 +1,7 @@
 """Deletes blobs that nothing names. Called by `stillhouse gc`; it must not know what any object means.
 
-Everything outside `blobs/` is a root: a manifest, an answer, a run's checkpoint, a runner's Distillation. A blob is named
-where a root holds its 64 digits, in whatever field; a root that can't be understood still protects what it names.
+Everything outside `blobs/` is a root: a manifest, an answer, a run's checkpoint, a runner's Distillation. A blob is
+named where a root holds its 64 digits, in whatever field; what can't be understood still protects what it names.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import math
 import struct
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 
@@ -17,7 +18,7 @@ from google.protobuf import any_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from stillhouse.artifacts.messages import unpack_any
+from stillhouse.artifacts.messages import children, is_map, unpack_any
 from stillhouse.errors import InvalidArgument
 from stillhouse.v1 import artifact_pb2, common_pb2
 
@@ -34,11 +35,11 @@ _WIDE_INTEGERS = frozenset(
 def canonical_json(message: Message) -> bytes:
     """The one JSON text (RFC 8785, UTF-8) of everything in `message` that decides a result.
 
-    Every field is printed under its proto name: an unset message, optional or oneof field is null, an unset list [] and
-    an unset map {}. Fields marked `execution_only` are left out. Doubles are normalised decimal strings, 64-bit integers
-    decimal strings, enums their value's name, bytes base64. Raises InvalidArgument for a NaN or an infinity.
+    Every field is printed under its proto name: an unset message, optional or oneof field is null, an unset list []
+    and an unset map {}. Fields marked `execution_only` are left out. Doubles are normalised decimal strings, 64-bit
+    integers decimal strings, enums their value's name, bytes base64. Raises InvalidArgument for a NaN or an infinity.
     """
-    return rfc8785.dumps(_tree(message, ""))
+    return _dumps(_tree(message, ""))
 
 
 def request_key(stage: str, logic_version: int, request: Message) -> str:
@@ -49,7 +50,7 @@ def request_key(stage: str, logic_version: int, request: Message) -> str:
         "type": request.DESCRIPTOR.full_name,
         "request": _tree(request, ""),
     }
-    return hashlib.sha256(rfc8785.dumps(tree)).hexdigest()
+    return hashlib.sha256(_dumps(tree)).hexdigest()
 
 
 def without_execution_fields(request: MessageT) -> MessageT:
@@ -64,7 +65,7 @@ def without_execution_fields(request: MessageT) -> MessageT:
 
 
 def decimal_text(value: float, path: str = "value") -> str:
-    """The shortest decimal that reads back as `value`, without exponent or trailing zeros: 2e-4 and 0.0002 are `0.0002`.
+    """The shortest decimal that reads back as `value`, no exponent, no trailing zeros: 2e-4 and 0.0002 are `0.0002`.
 
     Raises InvalidArgument naming `path` for a NaN or an infinity.
     """
@@ -87,14 +88,18 @@ def _tree(message: Message, path: str) -> dict[str, Any]:
         return {"type": inner.DESCRIPTOR.full_name, "value": _tree(inner, path)}
     return {
         field.name: _field(message, field, f"{path}.{field.name}" if path else field.name)
-        for field in message.DESCRIPTOR.fields
+        for field in _fields(message)
         if not is_execution_only(field)
     }
 
 
+def _fields(message: Message) -> Iterable[FieldDescriptor]:
+    return cast("Iterable[FieldDescriptor]", message.DESCRIPTOR.fields)
+
+
 def _field(message: Message, field: FieldDescriptor, path: str) -> Any:
-    if _is_map(field):
-        value_field = field.message_type.fields_by_name["value"]
+    if is_map(field):
+        value_field = cast("Any", field.message_type).fields_by_name["value"]
         entries = getattr(message, field.name)
         return {_key_text(key): _value(entries[key], value_field, f"{path}[{key}]") for key in entries}
     value = getattr(message, field.name)
@@ -140,10 +145,6 @@ def _key_text(key: object) -> str:
     return str(key)
 
 
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
-
-
 def _clear_execution_fields(message: Message) -> None:
     if isinstance(message, artifact_pb2.Artifact):
         return
@@ -152,13 +153,13 @@ def _clear_execution_fields(message: Message) -> None:
         _clear_execution_fields(inner)
         message.Pack(inner)
         return
-    for field, value in message.ListFields():
+    for field, _ in message.ListFields():
         if is_execution_only(field):
             message.ClearField(cast("Any", field.name))
-        elif _is_map(field):
-            if field.message_type.fields_by_name["value"].message_type is not None:
-                for key in value:
-                    _clear_execution_fields(value[key])
-        elif field.message_type is not None:
-            for item in value if field.is_repeated else (value,):
-                _clear_execution_fields(item)
+    for _, child in children(message):
+        _clear_execution_fields(child)
+
+
+def _dumps(tree: Any) -> bytes:
+    data: bytes = rfc8785.dumps(tree)
+    return data

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from typing import TypeVar
 
 from google.protobuf import any_pb2, descriptor_pool, json_format, message_factory, struct_pb2
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from stillhouse import v1
@@ -29,14 +31,14 @@ def load_vocabulary() -> None:
 
 
 def unpack_any(packed: any_pb2.Any) -> Message:
-    """The message in `packed`, in its own type. Raises InvalidArgument if its type is unknown here or its bytes broken."""
+    """The message in `packed`, in its own type. Raises InvalidArgument if the type is unknown or the bytes are broken."""
     load_vocabulary()
     name = packed.TypeName()
     try:
         descriptor = descriptor_pool.Default().FindMessageTypeByName(name)
     except KeyError as exc:
         raise InvalidArgument(
-            f"message type {name or '(none)'!r} is not known to this version of stillhouse; use the version that wrote it"
+            f"message type {name or '(none)'!r} is unknown to this version of stillhouse; use the one that wrote it"
         ) from exc
     message = message_factory.GetMessageClass(descriptor)()
     try:
@@ -44,6 +46,22 @@ def unpack_any(packed: any_pb2.Any) -> Message:
     except DecodeError as exc:
         raise InvalidArgument(f"the bytes of a {name} can't be read: {exc}") from exc
     return message
+
+
+def children(message: Message) -> Iterator[tuple[FieldDescriptor, Message]]:
+    """Every set message field of `message` with its message, in field order, through lists and map values."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if not is_map(field):
+            yield from ((field, item) for item in (value if field.is_repeated else (value,)))
+        elif field.message_type.fields_by_name["value"].message_type is not None:
+            yield from ((field, value[key]) for key in sorted(value))
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    """True for a map field."""
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def message_json(message: Message) -> str:

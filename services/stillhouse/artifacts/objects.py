@@ -1,4 +1,4 @@
-"""Paths and bytes in one object store: read, write, write if absent, list, delete. Called by the store and the collector.
+"""Paths and bytes in one object store: read, write, write if absent, list, delete. For the store and the collector.
 
 It must not know what a path means. A file store exists from its first write on; until then it reads as empty.
 """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
 
-from stillhouse.artifacts.messages import unpack_any
+from stillhouse.artifacts.messages import children, unpack_any
 from stillhouse.v1.artifact_pb2 import Artifact
 
 
@@ -24,15 +24,5 @@ def artifacts_in(message: Message) -> Iterator[Artifact]:
         if message.type_url:
             yield from artifacts_in(unpack_any(message))
         return
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            continue
-        if field.message_type.GetOptions().map_entry:
-            if field.message_type.fields_by_name["value"].message_type is not None:
-                for key in sorted(value):
-                    yield from artifacts_in(value[key])
-        elif field.is_repeated:
-            for item in value:
-                yield from artifacts_in(item)
-        else:
-            yield from artifacts_in(value)
+    for _, child in children(message):
+        yield from artifacts_in(child)

@@ -29,8 +29,8 @@ __all__ = ["DEFAULT_MEDIA_TYPE", "Store"]
 class Store:
     """One object store. Safe to share between threads.
 
-    Every method raises NotFound (no such thing), PermissionDenied (refused or read-only), ResourceExhausted (disk full),
-    DataLoss (bytes are not what their digest says) or Unavailable (can't be reached).
+    Every method raises NotFound (no such thing), PermissionDenied (refused or read-only), ResourceExhausted (disk
+    full), DataLoss (bytes are not what their digest says) or Unavailable (can't be reached).
     """
 
     def __init__(self, objects: Objects) -> None:
@@ -51,7 +51,7 @@ class Store:
     def put_file(
         self, path: Path, *, name: str, media_type: str = DEFAULT_MEDIA_TYPE, producer_key: str = ""
     ) -> Artifact:
-        """Streams the file into the store, unless its bytes are there. Raises FailedPrecondition if it changes meanwhile."""
+        """Streams the file into the store, unless it is there. Raises FailedPrecondition if it changes meanwhile."""
         sha256, size = self._blobs.put_file(path)
         return _artifact(sha256, size, name, media_type, producer_key)
 
@@ -62,7 +62,7 @@ class Store:
         return _artifact(self._blobs.put_bytes(data), len(data), name, media_type, producer_key)
 
     def put_directory(self, directory: Path, *, producer_key: str = "") -> ArtifactSet:
-        """Puts every file below `directory`, named by its path in it; links are followed, empty directories are lost."""
+        """Puts every file below `directory`, named by its path in it; links are followed, empty directories lost."""
         if not directory.is_dir():
             raise NotFound(f"{directory} is no directory")
         names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())

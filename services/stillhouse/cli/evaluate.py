@@ -93,13 +93,14 @@ def _gate(text: str) -> Gate:
     from stillhouse.evaluator.gates import FIGURES
     from stillhouse.v1.evaluator_pb2 import Gate
 
-    for sign, bound in ((">=", "min"), ("<=", "max")):
+    for sign in (">=", "<="):
         figure, found, number = text.partition(sign)
         if found and figure.strip() in FIGURES:
             try:
-                return Gate(**{"figure": figure.strip(), bound: float(number)})
+                bound = float(number)
             except ValueError:
                 break
+            return Gate(figure=figure.strip(), min=bound) if sign == ">=" else Gate(figure=figure.strip(), max=bound)
     raise InvalidArgument(f"{text!r} is not FIGURE>=N or FIGURE<=N with a figure of {', '.join(FIGURES)}")
 
 

@@ -124,7 +124,7 @@ def _run_job(store: Store, stage: StageDefinition, request: Message, key: str, s
 def _follow(
     store: Store, key: str, process: subprocess.Popen[bytes], screen: Console, *, stopped: Callable[[], bool]
 ) -> None:
-    from stillhouse.controller.runner import read_progress
+    from stillhouse.rpc.operation import read_progress
 
     with progress_line(screen) as show:
         while process.poll() is None and not stopped():

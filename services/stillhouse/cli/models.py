@@ -87,9 +87,10 @@ def resolve_model(target: str, store: str | None) -> ModelFile | StoredModel:
 
 def server_arguments(model: ModelFile | StoredModel, options: ServerOptions) -> list[str]:
     """Arguments of a Python interpreter that serves the model."""
-    named = ["--model", str(model.path)]
     if isinstance(model, StoredModel):
         named = ["--model", f"sha256:{model.sha256}", "--store", model.store_uri]
+    else:
+        named = ["--model", str(model.path)]
     flags = ["--host", options.host, "--port", str(options.port), "--parallel", str(options.parallel)]
     if options.context_tokens is not None:
         flags += ["--context", str(options.context_tokens)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,15 +11,11 @@ import typer
 
 def serve_student(
     model: Annotated[str, typer.Argument(metavar="MODEL.gguf", help="A GGUF file, or a run's name.")],
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; beyond loopback TLS or --allow-plaintext.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Where to listen; beyond loopback the server wants TLS.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 50051,
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Requests answered at the same time.")] = 1,
     context: Annotated[int, typer.Option(min=256, help="Tokens a request, prompt and answer.")] = 4096,
-    gpu_layers: Annotated[
-        int | None, typer.Option(min=-1, help="Layers on the GPU; default: all where there is one.")
-    ] = None,
+    gpu_layers: Annotated[int | None, typer.Option(min=-1, help="Layers on the GPU; default: all.")] = None,
     store: Annotated[str | None, typer.Option(help="Object store of the run.")] = None,
 ) -> None:
     """Serves a student until interrupted. SERVING only when it answers."""

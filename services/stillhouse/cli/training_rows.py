@@ -13,6 +13,7 @@ from pathlib import Path
 from stillhouse.dataset.importing import Candidate, read_candidates
 from stillhouse.dataset.lines import lines_of
 from stillhouse.dataset.records import DataRecord
+from stillhouse.dataset_builder.conversion import answered_outputs
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.role import Role
 
@@ -50,9 +51,9 @@ def records_of(path: Path, role: Role, tally: Tally) -> Iterator[DataRecord]:
 
 
 def _record(candidate: Candidate, role: Role) -> DataRecord | str:
-    outputs = candidate.outputs
-    if candidate.response is not None and any(name not in outputs for name in role.output_fields):
-        outputs = role.parse(candidate.response).outputs
+    outputs, problems = answered_outputs(role, candidate)
+    if problems:
+        return problems[0]
     try:
         canonical = role.canonical(outputs)
     except InvalidArgument as exc:

@@ -95,9 +95,13 @@ def model_of(store: Store, run: Run) -> Artifact:
 
 
 def run_directory(store_uri: str, name: str) -> Path:
-    """This machine's folder for a run's requests and logs: $STILLHOUSE_CACHE (~/.cache/stillhouse)/runs/..."""
+    """This machine's folder for a run's requests, logs and lock.
+
+    Below $STILLHOUSE_RUNS, by default `runs` in $STILLHOUSE_CACHE (~/.cache/stillhouse).
+    """
     cache = Path(os.environ.get("STILLHOUSE_CACHE") or Path.home() / ".cache" / "stillhouse")
-    return cache / "runs" / f"{name}-{hashlib.sha256(store_uri.encode()).hexdigest()[:8]}"
+    runs = Path(os.environ.get("STILLHOUSE_RUNS") or cache / "runs")
+    return runs / f"{name}-{hashlib.sha256(store_uri.encode()).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """The scores at which `by_threshold` is tabulated."""
 
-MAX_LABEL_VALUES = 50
-"""A label with more values than this, or another one in each record, is an id and is left out of the table."""
+MAX_LABEL_VALUES = 20
+"""A label with more values than this is an id, not a kind, and is left out of the table."""
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
@@ -41,6 +42,12 @@ class ScoreSummary:
             "max": self.max,
             "std": self.std,
         }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ScoreSummary:
+        """What `as_json` wrote, whole numbers as floats or not."""
+        figures = {name: float(values[name]) for name in ("mean", "median", "min", "max", "std")}
+        return cls(count=int(values["count"]), **figures)
 
 
 class RunningScores:
@@ -140,6 +147,25 @@ class DatasetStatistics:
             **self.extra,
         }
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DatasetStatistics:
+        """What `as_json` wrote, for example into BuildDatasetResult.statistics; what it does not know is `extra`."""
+        known = {"rows_read", "refused", "kept", "groups", "unscored", "scores", "by_label", "by_threshold"}
+        refused = {reason: int(count) for reason, count in values["refused"].items()}
+        lines = values["by_threshold"]
+        return cls(
+            funnel=Funnel(int(values["rows_read"]), refused, int(values["kept"])),
+            scores=ScoreSummary.from_json(values["scores"]),
+            by_label={
+                label: {value: ScoreSummary.from_json(summary) for value, summary in by_value.items()}
+                for label, by_value in values["by_label"].items()
+            },
+            by_threshold=tuple(ThresholdLine(line["threshold"], int(line["count"]), line["mean"]) for line in lines),
+            groups=int(values["groups"]),
+            unscored=int(values["unscored"]),
+            extra={name: value for name, value in values.items() if name not in known},
+        )
+
 
 class StatisticsCollector:
     """Collects statistics row by row; every row is either refused once or kept once."""
@@ -193,7 +219,7 @@ class StatisticsCollector:
         by_label = {
             label: {value: scores.summary() for value, scores in sorted(values.items())}
             for label, values in sorted(self._by_label.items())
-            if len(values) <= MAX_LABEL_VALUES and (len(values) == 1 or len(values) < len(self._scores))
+            if len(values) <= MAX_LABEL_VALUES
         }
         lines = tuple(ThresholdLine(threshold, *offered.at_least(threshold)) for threshold in THRESHOLDS)
         return DatasetStatistics(

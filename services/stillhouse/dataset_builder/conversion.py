@@ -1,4 +1,4 @@
-"""Candidates to records as they stand: canonical ones to train on, verbatim ones to validate on; none is refused quietly.
+"""Candidates to records as they stand: canonical ones to train on, verbatim ones to validate on; none is dropped.
 
 Used by sieve and division, and by the command line where rows go to a stage without a data set being built.
 """

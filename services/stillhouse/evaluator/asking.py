@@ -92,22 +92,15 @@ class Interviewer:
         return self._log.put(query, logged) if self._log else logged
 
     def _query(self, question: Question) -> AnswerQuery:
-        prompt = json.dumps(
-            {
-                "messages": [{"content": message.content, "role": message.role} for message in question.messages],
-                "grammar_sha256": sha256(question.grammar.encode()).hexdigest() if question.grammar else None,
-            },
-            sort_keys=True,
-            ensure_ascii=False,
-            separators=(",", ":"),
-        )
+        messages = [{"content": message.content, "role": message.role} for message in question.messages]
         return AnswerQuery(
-            model=f"sha256:{self.model_sha256}",
-            prompt=prompt,
+            model=f"student:sha256:{self.model_sha256}",
+            prompt=json.dumps(messages, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
             parameters={
+                "cache_prompt": False,
+                "grammar_sha256": sha256(question.grammar.encode()).hexdigest() if question.grammar else None,
                 "max_tokens": question.max_tokens,
                 "temperature": question.temperature,
-                "cache_prompt": False,
             },
             seed=question.seed,
         )

@@ -1,6 +1,7 @@
 """Measures a model over a validation set: asks, judges, sums up, decides the gates.
 
-Called by the stage (with a store) and by `stillhouse evaluate` (without one). It must not know how a student is reached.
+Called by the stage (with a store) and by `stillhouse evaluate` (without one). It must not know how a student is
+reached.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from stillhouse.evaluator.student import Student
 from stillhouse.evaluator.summary import Baseline, Subject, json_bytes, read_baseline, row_document
 from stillhouse.roles.metric_reference import load_metric
 from stillhouse.roles.role import Role, load_role
-from stillhouse.rpc.job import JobContext
+from stillhouse.rpc.operation import JobContext
 from stillhouse.v1.evaluator_pb2 import ConstraintKind, EvaluateRequest, EvaluateResult
 
 CONSTRAINTS = {

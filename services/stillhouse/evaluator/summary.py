@@ -149,9 +149,7 @@ def read_baseline(data: bytes, *, source: str) -> Baseline:
             model_sha256=str(document["model_sha256"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise InvalidArgument(
-            f"{source} is no evaluation of Stillhouse's (EVAL.json): {exc}", field="baseline"
-        ) from exc
+        raise InvalidArgument(f"{source} is no EVAL.json of stillhouse evaluate: {exc}", field="baseline") from exc
 
 
 def check_comparable(baseline: Baseline, subject: Subject) -> None:

@@ -163,6 +163,6 @@ def _divergence(
         raise ValueError("the reference was not made for these probes")
     values = [
         kl_divergence(row, found["ids"][start:end], found["log_probabilities"][start:end])
-        for row, start, end in zip(rows, offsets, offsets[1:], strict=True)
+        for row, start, end in zip(rows, offsets[:-1], offsets[1:], strict=True)
     ]
     return Divergence(mean=float(np.mean(values)), largest=float(np.max(values)), positions=len(values))

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from math import isfinite
+from typing import NoReturn
 
-from stillhouse.errors import InvalidArgument
+from stillhouse.errors import InvalidArgument, PermissionDenied
 from stillhouse.roles.role import MetricScore
+
+ALLOW_VARIABLE = "STILLHOUSE_ALLOW_CUSTOM_METRIC"
 
 Metric = Callable[[Mapping[str, str], Mapping[str, str]], MetricScore]
 """(inputs, outputs) to a score; as `Role.score` is."""
@@ -60,3 +63,20 @@ def _score_of(reference: str, result: object) -> MetricScore:
             field="metric",
         )
     return result if isinstance(result, MetricScore) else MetricScore(float(found), {})
+
+
+def custom_metrics_allowed(environ: Mapping[str, str]) -> bool:
+    """Whether a server's requests may name a metric: STILLHOUSE_ALLOW_CUSTOM_METRIC is 1. Raises InvalidArgument."""
+    value = environ.get(ALLOW_VARIABLE, "0")
+    if value not in ("", "0", "1"):
+        raise InvalidArgument(f"{ALLOW_VARIABLE}={value!r} is neither 0 nor 1")
+    return value == "1"
+
+
+def refuse_custom_metric(reference: str) -> NoReturn:
+    """Raises PermissionDenied for a request that names a metric where the server does not allow it."""
+    raise PermissionDenied(
+        f"metric {reference!r}: this server runs no metric of a request's own;"
+        f" set {ALLOW_VARIABLE}=1 there if its clients are trusted",
+        field="metric",
+    )

@@ -1,1 +1,1 @@
-"""How operations are run and served: Jobs, gRPC servers, channels, error mapping, logs; knows no service and no role."""
+"""How operations are run and served: Jobs, gRPC servers, channels, errors, logs; knows no service and no role."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from stillhouse.errors import InvalidArgument, PermissionDenied, ResourceExhausted
-from stillhouse.roles.metric_reference import Metric, load_metric
+from stillhouse.errors import InvalidArgument, ResourceExhausted
+from stillhouse.roles.metric_reference import Metric, load_metric, refuse_custom_metric
 from stillhouse.roles.role import Role, load_role
 from stillhouse.roles.scoring import RecordScore, score_record
 
@@ -85,11 +85,7 @@ def _metric(reference: str, *, allowed: bool) -> Metric | None:
     if not reference:
         return None
     if not allowed:
-        raise PermissionDenied(
-            f"metric {reference!r}: this server runs no metric of a request's own;"
-            " set STILLHOUSE_ALLOW_CUSTOM_METRIC=1 where its clients are trusted",
-            field="metric",
-        )
+        refuse_custom_metric(reference)
     return _loaded(reference)
 
 

@@ -28,7 +28,7 @@ class Recipe:
     epochs: int = 3
     batch_size: int = 4
     micro_batch_size: int = 0
-    """Rows at a time in memory; 0 lets the trainer choose: 1 on a CPU (no padding), the whole batch on a GPU."""
+    """Rows at a time in memory; 0 lets the trainer choose: some 2,048 tokens on a CPU, the whole batch on a GPU."""
     learning_rate: float = 2e-4
     schedule: str = "cosine"
     warmup_fraction: float = 0.03

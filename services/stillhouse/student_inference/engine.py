@@ -139,7 +139,7 @@ class Engine:
         def work() -> None:
             try:
                 self._llama.handle_completions(_request(question, self.facts.context_tokens), receive)
-            except Exception as exc:  # noqa: BLE001 - a foreign error crosses threads as a message
+            except Exception as exc:
                 chunks.put({"error": {"code": 500, "message": str(exc)}})
             finally:
                 chunks.put(None)

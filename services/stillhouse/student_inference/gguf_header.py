@@ -1,6 +1,7 @@
 """Reads the few facts of a GGUF header that decide how its model is loaded.
 
-Called by the engine before llama.cpp sees the file. The layout is ggml's docs/gguf.md; the gguf package is not needed where a student is only served.
+Called by the engine before llama.cpp sees the file. The layout is that of ggml's docs/gguf.md; the gguf package is not
+needed where a student is only served.
 """
 
 from __future__ import annotations

@@ -87,4 +87,6 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as exc:
-            raise Unavailable(f"--http-port {port} on {host} cannot be used: {exc.strerror}", field="http_port") from exc
+            raise Unavailable(
+                f"--http-port {port} on {host} cannot be used: {exc.strerror}", field="http_port"
+            ) from exc

@@ -27,7 +27,7 @@ class ModelFile:
 
 
 def locate_model(model: str, *, store_uri: str | None, cache: Path) -> ModelFile:
-    """`model` is a path or `sha256:HEX`; a digest's bytes come from the cache where they are whole, else from the store.
+    """`model` is a path or `sha256:HEX`, whose bytes come from the cache where they are whole, else from the store.
 
     Raises InvalidArgument (no such form, no store), NotFound, FailedPrecondition (not GGUF), and the store's errors,
     DataLoss among them where the store's bytes are not what their digest says.

@@ -65,7 +65,9 @@ class StudentServicer(student_inference_pb2_grpc.StudentInferenceServiceServicer
             )
 
     def GetModelInfo(  # noqa: N802
-        self, request: student_inference_pb2.GetModelInfoRequest, context: grpc.ServicerContext
+        self,
+        request: student_inference_pb2.GetModelInfoRequest,  # noqa: ARG002
+        context: grpc.ServicerContext,  # noqa: ARG002
     ) -> student_inference_pb2.GetModelInfoResponse:
         """What is being served."""
         facts = self._loaded().facts
@@ -88,9 +90,7 @@ class StudentServicer(student_inference_pb2_grpc.StudentInferenceServiceServicer
             raise Unavailable(f"the model {self._model.path.name} is still loading", retry_after_seconds=1.0)
         return self._engine
 
-    def _pieces(
-        self, request: student_inference_pb2.GenerateRequest, context: grpc.ServicerContext
-    ) -> Iterator[Piece]:
+    def _pieces(self, request: student_inference_pb2.GenerateRequest, context: grpc.ServicerContext) -> Iterator[Piece]:
         engine = self._loaded()
         stop = Stop(deadline_seconds=context.time_remaining())
         if not context.add_callback(stop.cancel):

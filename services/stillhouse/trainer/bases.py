@@ -9,6 +9,7 @@ import json
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +87,15 @@ def _put(context: JobContext, path: Path) -> Any:
     return context.store.put_file(path, name=path.name, producer_key=context.key)
 
 
-class _Description:
-    """What config.json and the weights' headers say: parameter count and architecture."""
+@dataclass(frozen=True)
+class BaseDescription:
+    """What config.json and the weights' headers say."""
 
-    def __init__(self, parameters: int, architecture: str) -> None:
-        self.parameters = parameters
-        self.architecture = architecture
+    parameters: int
+    architecture: str
 
 
-def describe_base(directory: Path, *, name: str) -> _Description:
+def describe_base(directory: Path, *, name: str) -> BaseDescription:
     """Checks that a directory holds a base that can be trained, without loading its weights.
 
     Raises FailedPrecondition that names the base and what is missing.
@@ -111,7 +112,7 @@ def describe_base(directory: Path, *, name: str) -> _Description:
         raise FailedPrecondition(f"{name} has no chat template; choose its instruct or chat variant", field="name")
     if not any((directory / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
         raise FailedPrecondition(f"{name} has no tokenizer.json or tokenizer.model", field="name")
-    return _Description(sum(_parameters(path, name) for path in weights), str(architectures[0]))
+    return BaseDescription(sum(_parameters(path, name) for path in weights), str(architectures[0]))
 
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:

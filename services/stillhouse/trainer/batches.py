@@ -74,10 +74,19 @@ def epoch_order(rows: int, *, seed: int, epoch: int) -> list[int]:
     return order
 
 
-def micro_batches(examples: Sequence[TokenExample], *, size: int, pad: int) -> list[MicroBatch]:
-    """The rows of a step by length, `size` at a time: rows of like length waste no arithmetic on padding."""
-    ordered = sorted(examples, key=lambda example: example.length, reverse=True)
-    return [_collate(ordered[start : start + size], pad) for start in range(0, len(ordered), size)]
+def micro_batches(examples: Sequence[TokenExample], *, rows: int, tokens: int, pad: int) -> list[MicroBatch]:
+    """The rows of a step by length, cut into groups of at most `rows` rows and (but for a single row) `tokens` tokens.
+
+    Rows of like length waste no arithmetic on padding.
+    """
+    groups: list[list[TokenExample]] = []
+    for example in sorted(examples, key=lambda example: example.length, reverse=True):
+        group = groups[-1] if groups else []
+        if group and len(group) < rows and group[0].length * (len(group) + 1) <= tokens:
+            group.append(example)
+        else:
+            groups.append([example])
+    return [_collate(group, pad) for group in groups]
 
 
 def _collate(examples: Sequence[TokenExample], pad: int) -> MicroBatch:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,9 +65,9 @@ def builtin_files(directory: Path) -> list[Path]:
 def _adopt(made: Path, target: Path, replaced: Path) -> None:
     """Renames into place; a damaged earlier result is moved away, a whole one of a concurrent process is kept."""
     if target.exists() and not _intact(target):
-        os.rename(target, replaced)
+        target.rename(replaced)
     try:
-        os.rename(made, target)
+        made.rename(target)
     except OSError:
         if not _intact(target):
             raise
@@ -106,7 +105,7 @@ def _build_smollm2(source: Path, directory: Path) -> None:
 def _build_tiny(source: Path, directory: Path) -> None:
     """A llama of 2 layers and 64 wide (a multiple of 32, so Q8_0 holds it) with random weights.
 
-    numpy draws them: its generator gives the same numbers on every processor. Embeddings have a norm of about 1, so
+    numpy draws them: its generator gives the same numbers on every processor. Embeddings have a norm of about 2, so
     that LoRA alone can bring the loss down although they are frozen.
     """
     _write_tokenizer(source, directory)
@@ -120,7 +119,7 @@ def _build_tiny(source: Path, directory: Path) -> None:
 
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     key_value = config["num_key_value_heads"] * config["head_dim"]
-    weights = {"model.embed_tokens.weight": draw(config["vocab_size"], hidden, 0.125)}
+    weights = {"model.embed_tokens.weight": draw(config["vocab_size"], hidden, 0.25)}
     for layer in range(config["num_hidden_layers"]):
         prefix = f"model.layers.{layer}."
         shapes = {

@@ -54,7 +54,7 @@ class Checkpoints:
         artifacts = [
             self._put("weights", {name: value.data for name, value in trainable(self.student).items()}),
             self._put("optimizer", self._moments()),
-            self._put_curve(state),
+            put_curve(self.context, state),
         ]
         if state.best_weights is not None:
             if self._best is None or self._best[0] != state.best_step:
@@ -127,9 +127,6 @@ class Checkpoints:
         tensors: Weights = load_file(path)
         path.unlink()
         return tensors
-
-    def _put_curve(self, state: TrainState) -> Artifact:
-        return put_curve(self.context, state)
 
     def _get_curve(self, artifact: Artifact) -> list[dict[str, Any]]:
         text = self.context.store.read_bytes(artifact).decode("utf-8")

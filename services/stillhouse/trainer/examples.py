@@ -145,8 +145,8 @@ def tokenize_records(
         example = tokenizer.example(role.messages(record.inputs), role.answer_text(record.outputs))
         if example.length > max_length:
             raise InvalidArgument(
-                f"{source}:{number} has {example.length} tokens ({example.answer_tokens} of them the answer), more than "
-                f"training.max_length {max_length}; raise max_length or leave the record out. Its input: "
+                f"{source}:{number} has {example.length} tokens ({example.answer_tokens} of them the answer), more "
+                f"than training.max_length {max_length}; raise max_length or leave the record out. Its input: "
                 f"{role.group_key(record.inputs)[:80]!r}",
                 field="training.max_length",
             )

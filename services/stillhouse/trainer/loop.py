@@ -25,6 +25,9 @@ from stillhouse.trainer.precision import Compute
 from stillhouse.trainer.progress import Pace, training_progress
 from stillhouse.trainer.schedule import learning_rate_at
 
+_CPU_TOKENS = 2048
+"""Tokens at a time on a CPU: more of them save no time there, and rows of unlike length cost padding."""
+
 
 @dataclass
 class Loop:
@@ -91,7 +94,7 @@ class Loop:
         """Gradients of the mean loss over all answer tokens of the step, whatever the micro batches are."""
         answer_tokens = sum(example.answer_tokens for example in examples)
         total = 0.0
-        for batch in micro_batches(examples, size=self._micro_batch_size(), pad=self.pad):
+        for batch in self._micro_batches(examples):
             self.context.raise_if_stopping()
             loss = self._loss_sum(batch) / answer_tokens
             self.scaler.scale(loss).backward()
@@ -127,7 +130,7 @@ class Loop:
         self.student.eval()
         try:
             total = 0.0
-            for batch in micro_batches(self.tuning_rows, size=self._micro_batch_size(), pad=self.pad):
+            for batch in self._micro_batches(self.tuning_rows):
                 self.context.raise_if_stopping()
                 total += self._loss_sum(batch).item()
         finally:
@@ -141,11 +144,12 @@ class Loop:
         pace.evaluated(time.monotonic() - started)
         self.context.report(training_progress(state, pace, self.plan))
 
-    def _micro_batch_size(self) -> int:
-        """0 chooses: one row at a time on a CPU, where more saves no time and padding costs some; else the batch."""
-        if self.options.micro_batch_size:
-            return min(self.options.micro_batch_size, self.options.batch_size)
-        return 1 if self.compute.device == "cpu" else self.options.batch_size
+    def _micro_batches(self, examples: Sequence[TokenExample]) -> list[MicroBatch]:
+        """What fits at once; where the request leaves it open, a CPU takes few tokens at a time, a GPU the batch."""
+        rows = min(self.options.micro_batch_size or self.options.batch_size, self.options.batch_size)
+        free = self.options.micro_batch_size == 0 and self.compute.device == "cpu"
+        tokens = _CPU_TOKENS if free else rows * self.options.max_length
+        return micro_batches(examples, rows=rows, tokens=tokens, pad=self.pad)
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate_at(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ def load_student(directory: Path, options: TrainOptions, compute: Compute) -> An
     )
     torch.manual_seed(options.seed)
     try:
-        student = get_peft_model(base, lora)
+        with warnings.catch_warnings():
+            # peft still asks transformers for `is_gradient_checkpointing`, which says that it will go away.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+            student = get_peft_model(base, lora)
     except ValueError as exc:
         raise InvalidArgument(
             f"lora.target_modules {targets} does not fit the base: {exc}", field="lora.target_modules"
@@ -115,7 +119,7 @@ def _load_base(directory: Path, compute: Compute) -> Any:
         )
     except (OSError, ValueError, KeyError, ImportError) as exc:
         raise FailedPrecondition(f"the base can't be loaded: {' '.join(str(exc).split())[:300]}", field="base") from exc
-    base.requires_grad_(False)
+    base.requires_grad_(requires_grad=False)
     return base
 
 

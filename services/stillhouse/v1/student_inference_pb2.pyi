@@ -139,7 +139,7 @@ class SamplingParameters(_message.Message):
     PRESENCE_PENALTY_FIELD_NUMBER: _builtins.int
     REPETITION_PENALTY_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """0 is greedy."""
+    """0 is greedy. Absent: 0."""
     top_p: _builtins.float
     top_k: _builtins.int
     max_tokens: _builtins.int
@@ -252,7 +252,7 @@ class GenerateRequest(_message.Message):
     text: _builtins.str
     """Text that is tokenized as it is, without a chat template."""
     cache_prompt: _builtins.bool
-    """False for reproducible evaluation: the prefix cache is neither read nor kept. Absent: true."""
+    """False for reproducible evaluation: the prefix cache is not read. Absent: true."""
     @_builtins.property
     def role_inputs(self) -> Global___RoleInputs: ...
     @_builtins.property

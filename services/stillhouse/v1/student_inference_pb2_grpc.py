@@ -57,8 +57,8 @@ class StudentInferenceServiceServicer:
     """
 
     def Generate(self, request, context):
-        """One answer. INVALID_ARGUMENT: bad sampling field, constraint or role input; RESOURCE_EXHAUSTED: all slots and the
-        queue are full (with RetryInfo), or the prompt is longer than the context; DEADLINE_EXCEEDED; UNAVAILABLE: loading.
+        """One answer. INVALID_ARGUMENT: bad sampling field, constraint or role input, or a prompt longer than the context;
+        RESOURCE_EXHAUSTED: all slots and the queue are full (with RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE: loading.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

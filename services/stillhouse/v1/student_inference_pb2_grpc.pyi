@@ -34,8 +34,8 @@ class StudentInferenceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StudentInferenceServiceAsyncStub: ...
     Generate: _grpc.UnaryUnaryMultiCallable[_student_inference_pb2.GenerateRequest, _student_inference_pb2.GenerateResponse]
-    """One answer. INVALID_ARGUMENT: bad sampling field, constraint or role input; RESOURCE_EXHAUSTED: all slots and the
-    queue are full (with RetryInfo), or the prompt is longer than the context; DEADLINE_EXCEEDED; UNAVAILABLE: loading.
+    """One answer. INVALID_ARGUMENT: bad sampling field, constraint or role input, or a prompt longer than the context;
+    RESOURCE_EXHAUSTED: all slots and the queue are full (with RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE: loading.
     """
     StreamGenerate: _grpc.UnaryStreamMultiCallable[_student_inference_pb2.StreamGenerateRequest, _student_inference_pb2.StreamGenerateResponse]
     """The same, in pieces; the last carries finish_reason and usage. Cancelling frees the slot."""
@@ -48,8 +48,8 @@ class StudentInferenceServiceAsyncStub(StudentInferenceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryUnaryMultiCallable[_student_inference_pb2.GenerateRequest, _student_inference_pb2.GenerateResponse]  # type: ignore[assignment]
-    """One answer. INVALID_ARGUMENT: bad sampling field, constraint or role input; RESOURCE_EXHAUSTED: all slots and the
-    queue are full (with RetryInfo), or the prompt is longer than the context; DEADLINE_EXCEEDED; UNAVAILABLE: loading.
+    """One answer. INVALID_ARGUMENT: bad sampling field, constraint or role input, or a prompt longer than the context;
+    RESOURCE_EXHAUSTED: all slots and the queue are full (with RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE: loading.
     """
     StreamGenerate: _aio.UnaryStreamMultiCallable[_student_inference_pb2.StreamGenerateRequest, _student_inference_pb2.StreamGenerateResponse]  # type: ignore[assignment]
     """The same, in pieces; the last carries finish_reason and usage. Cancelling frees the slot."""
@@ -65,8 +65,8 @@ class StudentInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _student_inference_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_student_inference_pb2.GenerateResponse, _abc.Awaitable[_student_inference_pb2.GenerateResponse]]:
-        """One answer. INVALID_ARGUMENT: bad sampling field, constraint or role input; RESOURCE_EXHAUSTED: all slots and the
-        queue are full (with RetryInfo), or the prompt is longer than the context; DEADLINE_EXCEEDED; UNAVAILABLE: loading.
+        """One answer. INVALID_ARGUMENT: bad sampling field, constraint or role input, or a prompt longer than the context;
+        RESOURCE_EXHAUSTED: all slots and the queue are full (with RetryInfo); DEADLINE_EXCEEDED; UNAVAILABLE: loading.
         """
 
     @_abc_1.abstractmethod

@@ -179,7 +179,7 @@ class Grammar:
         return None if None in states else len(text)
 
     def _find_closure(self, state: object) -> frozenset[object]:
-        """The states before a character (or None, the end) that `state` reaches; a state is (what to match, the rest)."""
+        """The states before a character, or at the end, that one reaches; a state is (what to match, the rest)."""
         waiting, found = [state], set()
         while waiting:
             now = waiting.pop()

@@ -16,11 +16,17 @@ SAMPLE = 300
 FULL = 100_000
 
 VISION = yaml.safe_dump(
-    dict.fromkeys(VISION_KEYS, ["clerks", "FR001: post"]) | {"product_name": "Ledger", "last_updated": "2025-11-01"}
+    {key: ["clerks", "FR001: post"] for key in VISION_KEYS}
+    | {"product_name": "Ledger", "product_summary": "A ledger for clerks.", "last_updated": "2025-11-01"}
 )
 REVIEW = yaml.safe_dump(
-    dict.fromkeys(REVIEW_KEYS, ["It fits."])
-    | {"status": "aligned", "requirements_alignment": dict.fromkeys(ALIGNMENT_KEYS, [{"FR001": "post"}])}
+    {
+        "status": "aligned",
+        "summary": ["It fits."],
+        "requirements_alignment": {key: [{"FR001": "post"}] for key in ALIGNMENT_KEYS},
+        "recommended_actions": ["Ship it."],
+        "narrative": "It fits the vision.",
+    }
 )
 ANSWER = f"```yaml VISION\n{VISION}```\n```yaml REVIEW\n{REVIEW}```"
 REQUIREMENTS = "functional_requirements:\n- {id: FR001, description: post}\nconstraints:\n- {id: C001}\n"
@@ -77,12 +83,9 @@ requirements = st.one_of(documents, fragments, mutated(REQUIREMENTS))
 def check_parser(answer: str) -> None:
     parsed = ROLE.parse(answer)
     assert set(parsed.outputs) <= set(OUTPUT_NAMES)
-    allowed = set(answer.replace("\t", " ").replace("\r", "\n")) | {"\n"}
+    known = answer.replace("\t", "  ").replace("`", "")
     for text in parsed.outputs.values():
-        assert len(text) <= len(answer) + answer.count("\t")
-        assert set(text) <= allowed
-        words = set(answer.replace("\t", " ").replace("`", " ").split())
-        assert all(any(word in known for known in words) for word in text.replace("`", " ").split()[:50])
+        assert all(line in known for line in text.replace("`", "").split("\n"))
     ROLE.problems(parsed.outputs)
 
 

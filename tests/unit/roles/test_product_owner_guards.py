@@ -76,7 +76,7 @@ def test_only_selected_guards_speak_in_a_fixed_order() -> None:
 
 
 def test_an_unknown_guard_is_refused_by_name() -> None:
-    with pytest.raises(InvalidArgument, match="no_such_guard.*repeated_phrase"):
+    with pytest.raises(InvalidArgument, match=r"no_such_guard.*repeated_phrase"):
         guards.find(INPUTS, {}, ["no_such_guard"])
 
 
@@ -103,9 +103,9 @@ def test_three_equal_items_are_a_repeated_phrase_and_two_are_not() -> None:
 @pytest.mark.parametrize(("words", "fires"), [(5, False), (6, True)])
 @pytest.mark.parametrize(("fields", "enough"), [(4, False), (5, True)])
 def test_six_words_in_five_fields_are_a_repeated_phrase(words: int, fires: bool, fields: int, enough: bool) -> None:
-    phrase = " ".join("tracking of incidents for night shifts".split()[:words])
+    phrase = " ".join(["tracking", "of", "incidents", "for", "night", "shifts"][:words])
     names = ["target_users", "value_proposition", "key_capabilities", "non_goals", "success_metrics"][:fields]
-    found = fired(vision={name: [f"{name[:3]} {phrase} {name[-3:]}", "other"] for name in names})
+    found = fired(vision={name: [f"{name[:3]} {phrase} {name[-3:]}"] for name in names})
     assert ("repeated_phrase" in found) == (fires and enough)
 
 
@@ -142,8 +142,21 @@ def test_an_answer_of_few_distinct_words_is_a_loop() -> None:
 
 @pytest.mark.parametrize(
     "action",
-    ["None", "none.", "N/A", "n/a", "None; the requirements are consistent.", "Nothing to do", "TBD", "", "-", None]
-    + ["No changes needed.", "No further action", "Ninguna", "Sin cambios necesarios"],
+    [
+        *(
+            "None",
+            "none.",
+            "N/A",
+            "n/a",
+            "None; the requirements are consistent.",
+            "Nothing to do",
+            "TBD",
+            "",
+            "-",
+            None,
+        ),
+        *("No changes needed.", "No further action", "Ninguna", "Sin cambios necesarios"),
+    ],
 )
 def test_an_action_that_recommends_nothing_is_a_placeholder(action: str | None) -> None:
     assert "placeholder_action" in fired(review={"recommended_actions": ["Say who may read it.", action]})
@@ -151,8 +164,11 @@ def test_an_action_that_recommends_nothing_is_a_placeholder(action: str | None) 
 
 @pytest.mark.parametrize(
     "action",
-    ["None of the requirements covers audit: add one.", "No-code rules need an owner with a name and a date."]
-    + ["Name an owner.", "Nonetheless agree on a date.", "No log holds names: write it down."],
+    [
+        *("None of the requirements covers audit: add one.", "No-code rules need an owner with a name and a date."),
+        *("Name an owner.", "Nonetheless agree on a date.", "No log holds names: write it down."),
+        "No change to FR001 without the consent of the bank.",
+    ],
 )
 def test_an_action_that_recommends_something_is_none(action: str) -> None:
     assert "placeholder_action" not in fired(review={"recommended_actions": [action]})

@@ -12,7 +12,7 @@ from stillhouse.roles.role import load_role
 
 def test_the_role_is_found_by_its_name() -> None:
     assert load_role("product_owner") is ROLE
-    with pytest.raises(InvalidArgument, match="installed roles: .*product_owner"):
+    with pytest.raises(InvalidArgument, match=r"installed roles: .*product_owner"):
         load_role("poet")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.errors import InvalidArgument
-from stillhouse.roles.product_owner import schema
+from stillhouse.roles.product_owner import ROLE, schema
 
 VISION = "product_vision"
 REVIEW = "product_owner_review"
@@ -48,8 +48,6 @@ def read_review(**changes: Any) -> Any:
 
 
 def test_every_recorded_teacher_answer_is_valid(teacher_rows: list[dict[str, Any]]) -> None:
-    from stillhouse.roles.product_owner import ROLE
-
     for row in teacher_rows:
         parsed = ROLE.parse(row["response"])
         assert parsed.problems == ()

@@ -1,7 +1,7 @@
-"""The GBNF that holds a student to canonical answers: valid, bounded and finite, with the request's own requirement ids.
+"""The GBNF that holds a student to canonical answers: valid, bounded, finite, with the request's own requirement ids.
 
-The role object hands it to whoever serves a student with llama.cpp. It knows the schema and the requirements, no model and
-no sampler. It forces no id, no count above one and no length: what an answer is worth is left to the student.
+The role object hands it to whoever serves a student with llama.cpp. It knows the schema and the requirements, no model
+and no sampler. It forces no id, no count above one and no length: what an answer is worth is left to the student.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ VISION_ITEM_CHARACTERS = 240
 REVIEW_ITEM_CHARACTERS = 480
 NARRATIVE_CHARACTERS = 800
 """Most characters of a text; an escaped one counts once. The recordings have at most 46, 403, 189, 419 and 665."""
-LIST_ITEMS = 12
-"""Most items of a list; the recordings have at most 12."""
+SHORT_LIST_ITEMS = 6
+LONG_LIST_ITEMS = 12
+"""Most items of a list; key_capabilities and aligned are long. The recordings have at most 5 and 12. A weak student fills
+every list to its bound, so a bound is what its answers cost."""
 
 MAX_IDS = 64
 MAX_ID_CHARACTERS = 32
@@ -58,29 +60,29 @@ def requirement_ids(inputs: Mapping[str, str]) -> list[str]:
 
 
 def _document(ids: int) -> list[str]:
-    aligned_items = min(max(LIST_ITEMS, ids), MAX_ITEMS)
-    some, maybe = _list("vision-item", some=True), _list("vision-item", some=False)
-    remarks = _list("review-item", some=False, indent="  ")
+    some = _list("vision-item")
+    capabilities = _list("vision-item", most=LONG_LIST_ITEMS)
+    aligned = _list("aligned-item", indent="  ", most=min(max(LONG_LIST_ITEMS, ids), MAX_ITEMS))
     return [
         "root ::= vision review",
         r'vision ::= "```yaml VISION\nproduct_name: " name "\nproduct_summary: " paragraph "\ntarget_users:" some '
-        r'"\nvalue_proposition:" some "\nkey_capabilities:" some "\nnon_goals:" maybe "\nsuccess_metrics:" some '
-        r'"\nlast_updated: \"" date "\"\n```\n"',
-        r'review ::= "```yaml REVIEW\nstatus: " status "\nsummary:" remarks "\nrequirements_alignment:\n  aligned:" aligned '
-        r'"\n  gaps:" notes "\n  conflicts:" notes "\nrecommended_actions:" actions "\nnarrative: " narrative "\n```"',
+        r'"\nvalue_proposition:" some "\nkey_capabilities:" capabilities "\nnon_goals:" (none | some) '
+        r'"\nsuccess_metrics:" some "\nlast_updated: \"" date "\"\n```\n"',
+        r'review ::= "```yaml REVIEW\nstatus: " status "\nsummary:" remarks "\nrequirements_alignment:\n  aligned:" '
+        r'(none | aligned) "\n  gaps:" (none | notes) "\n  conflicts:" (none | notes) '
+        r'"\nrecommended_actions:" (none | remarks) "\nnarrative: " narrative "\n```"',
         f"status ::= {_any_of(STATUSES)}",
+        'none ::= " []"',
         f"some ::= {some}",
-        f"maybe ::= {maybe}",
-        f"remarks ::= {_list('review-item', some=True)}",
-        f"actions ::= {_list('review-item', some=False)}",
-        f"notes ::= {remarks}",
-        f"aligned ::= {_list('aligned-item', some=False, indent='  ', most=aligned_items)}",
+        f"capabilities ::= {capabilities}",
+        f"remarks ::= {_list('review-item')}",
+        f"notes ::= {_list('review-item', indent='  ')}",
+        f"aligned ::= {aligned}",
     ]
 
 
-def _list(item: str, *, some: bool, indent: str = "", most: int = LIST_ITEMS) -> str:
-    items = rf'("\n{indent}- " {item}){{1,{most}}}'
-    return items if some else f'" []" | {items}'
+def _list(item: str, *, indent: str = "", most: int = SHORT_LIST_ITEMS) -> str:
+    return rf'("\n{indent}- " {item}){{1,{most}}}'
 
 
 def _texts() -> list[str]:
@@ -129,8 +131,10 @@ def _aligned(ids: list[str]) -> list[str]:
 
 
 def _free(prefixes: Iterable[str]) -> list[str]:
-    """Text that does not begin with a prefix, in any case, perhaps a blank, hyphen or underscore, and a digit: a walk along
-    the tree of the prefixes, which leaves it for `rest` at the first character that is not on it."""
+    """Text that does not begin with a prefix, in any case, perhaps a blank, hyphen or underscore, and a digit.
+
+    It walks along the tree of the prefixes and leaves it for `rest` at the first character that is not on it.
+    """
     whole = set(prefixes)
     nodes = sorted({prefix[:end] for prefix in whole for end in range(len(prefix) + 1)})
     rules = []

@@ -163,7 +163,7 @@ def placeholder_text(answer: Answer) -> str:
     """A field that was left to be filled in, or that holds its own name."""
     for field, texts in answer.fields.items():
         for text in texts:
-            if _PLACEHOLDER.search(text) or _bare(text) == field.replace("_", " "):
+            if _PLACEHOLDER.search(text) or text.lower().strip(" .:").replace(" ", "_") == field:
                 return f"{field} says {_short(text)}"
     return ""
 

@@ -13,14 +13,14 @@ from stillhouse.roles.product_owner.signature import (
     CONCEPT,
     EXISTING_VISION,
     INPUT_NAMES,
+    INSTRUCTIONS,
     OPTIONAL_INPUTS,
     OUTPUT_NAMES,
     REQUIREMENTS,
 )
 from stillhouse.roles.role import Message
 
-SYSTEM = """\
-You are a product owner. Write a product vision for the concept and review its requirements against it. \
+ANSWER_FORM = """\
 Answer with two YAML blocks and nothing else:
 ```yaml VISION
 product_name, product_summary, target_users, value_proposition, key_capabilities, non_goals, \
@@ -31,6 +31,7 @@ status (aligned, needs_adjustment or misaligned), summary, requirements_alignmen
 recommended_actions, narrative
 ```
 Use short sentences. Name only requirement ids that are in the requirements."""
+SYSTEM = f"{INSTRUCTIONS} {ANSWER_FORM}"
 
 _HEADINGS = ((CONCEPT, "CONCEPT"), (REQUIREMENTS, "REQUIREMENTS"), (EXISTING_VISION, "EXISTING VISION"))
 

@@ -39,7 +39,8 @@ OPTIONAL_INPUTS = frozenset({EXISTING_VISION})
 INPUT_NAMES = tuple(field.name for field in INPUT_FIELDS)
 OUTPUT_NAMES = tuple(field.name for field in OUTPUT_FIELDS)
 
-INSTRUCTIONS = "Write the product vision for a concept, and review its requirements against that vision."
+INSTRUCTIONS = "You are a product owner. Write a product vision for the concept and review its requirements against it."
+"""What a prompt optimizer may replace; the form of the answer is the prompt's."""
 
 BLOCK_LABELS: Mapping[str, str] = {VISION: "VISION", REVIEW: "REVIEW"}
 """The label that follows `yaml` on each output's opening fence."""

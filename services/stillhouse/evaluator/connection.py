@@ -1,0 +1,117 @@
+"""A student over gRPC, as the evaluator asks it; waits until it is there.
+
+Called by `__main__`'s operation and by `stillhouse evaluate`. The only module here that knows the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from time import monotonic
+
+import grpc
+
+from stillhouse.client.student import GenerationOptions, StudentClient
+from stillhouse.errors import Cancelled, DeadlineExceeded, StillhouseError, Unavailable
+from stillhouse.evaluator.student import Question, StudentAnswer
+
+ROW_DEADLINE_SECONDS = 600.0
+_PAUSE_SECONDS = 0.25
+
+
+class RemoteStudent:
+    """A student server, asked without its prefix cache."""
+
+    def __init__(self, client: StudentClient, model_sha256: str, *, deadline_seconds: float) -> None:
+        """`deadline_seconds` is for one answer."""
+        self._client = client
+        self._model_sha256 = model_sha256
+        self._deadline_seconds = deadline_seconds
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return self._client.address
+
+    def model_sha256(self) -> str:
+        """What the server said when it was connected to; empty where it names no digest."""
+        return self._model_sha256
+
+    def generate(self, question: Question) -> StudentAnswer:
+        """One answer; seconds are this side's wall seconds. Raises the errors of `stillhouse.errors`."""
+        options = GenerationOptions(
+            temperature=question.temperature,
+            max_tokens=question.max_tokens,
+            seed=question.seed,
+            cache_prompt=False,
+            grammar=question.grammar or None,
+        )
+        started = monotonic()
+        answer = self._client.generate(list(question.messages), options, deadline_seconds=self._deadline_seconds)
+        return StudentAnswer(
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            seconds=monotonic() - started,
+            model_sha256=answer.model_sha256,
+        )
+
+
+@contextmanager
+def connect(
+    address: str,
+    *,
+    token: str | None = None,
+    ca: Path | None = None,
+    wait_seconds: float = 30.0,
+    deadline_seconds: float = ROW_DEADLINE_SECONDS,
+    stopping: Event | None = None,
+) -> Iterator[RemoteStudent]:
+    """The student at host:port, once it answers (a server that loads its model does not yet).
+
+    Raises Unavailable naming address and remedy after `wait_seconds`, Cancelled when `stopping` is set meanwhile, and
+    PermissionDenied where the token is refused.
+    """
+    with StudentClient(address, token=token, ca=ca) as client:
+        model_sha256 = wait_until_ready(client, wait_seconds=wait_seconds, stopping=stopping)
+        yield RemoteStudent(client, model_sha256, deadline_seconds=deadline_seconds)
+
+
+def wait_until_ready(
+    client: StudentClient,
+    *,
+    wait_seconds: float,
+    stopping: Event | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> str:
+    """Digest of the model that is served once the server answers; empty where it does not tell.
+
+    `check` raises once waiting is in vain. Raises as `connect` does.
+    """
+    stopping = stopping or Event()
+    give_up_at = monotonic() + wait_seconds
+    while True:
+        check()
+        try:
+            return client.info().model.sha256
+        except (Unavailable, DeadlineExceeded) as exc:
+            if monotonic() >= give_up_at:
+                raise Unavailable(
+                    f"no student answers at {client.address}: {exc.message}; start one "
+                    "(stillhouse serve-student MODEL.gguf --port PORT) or correct the address"
+                ) from exc
+            if stopping.wait(_PAUSE_SECONDS):
+                raise Cancelled(f"stopped while waiting for the student at {client.address}") from exc
+        except StillhouseError as exc:
+            if _is_unimplemented(exc):
+                return ""
+            raise
+
+
+def _is_unimplemented(error: StillhouseError) -> bool:
+    """Another server that speaks Generate, but does not say what it serves."""
+    cause = error.__cause__
+    return isinstance(cause, grpc.Call) and cause.code() is grpc.StatusCode.UNIMPLEMENTED

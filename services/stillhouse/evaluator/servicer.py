@@ -1,0 +1,26 @@
+"""Evaluate over the network: supervises the same Job as the command does. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+
+from stillhouse.rpc.batch import stream_operation
+from stillhouse.rpc.operation import Operation
+from stillhouse.v1 import evaluator_pb2, evaluator_pb2_grpc
+
+
+class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
+    """Evaluate."""
+
+    def __init__(self, operation: Operation[Any, Any]) -> None:
+        """`operation` is the evaluate stage."""
+        self._operation = operation
+
+    def Evaluate(  # noqa: N802 - named by the proto
+        self, request: evaluator_pb2.EvaluateRequest, context: grpc.ServicerContext
+    ) -> Iterator[evaluator_pb2.EvaluateResponse]:
+        """Progress, then the result."""
+        yield from stream_operation(self._operation, request, context, evaluator_pb2.EvaluateResponse)

@@ -1,0 +1,132 @@
+"""Channels to our servers: TLS, token, retries of what could not be delivered. Called by clients.
+
+It must not know any service. Deadlines are the caller's, a `timeout=` on every call: a service config's is not sent on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+
+from stillhouse.errors import InvalidArgument, NotFound
+from stillhouse.rpc.config import DEFAULT_MESSAGE_BYTES, is_loopback
+
+_RETRIES = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.2s",
+                "maxBackoff": "3s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+
+def open_channel(
+    address: str,
+    *,
+    token: str | None = None,
+    ca: Path | None = None,
+    tls: bool | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    allow_plaintext_token: bool = False,
+    max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
+) -> grpc.Channel:
+    """A channel to host:port; it connects on the first call. Calls that meet UNAVAILABLE are tried 4 times in all.
+
+    `ca` (PEM of the authority, or the server's own certificate) switches TLS on; `tls` True without it trusts the
+    system's authorities. `certificate` and `key` are the client's own. A token goes out in plain text to loopback
+    only, unless `allow_plaintext_token`. Raises InvalidArgument or NotFound.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InvalidArgument(f"{address!r} is no HOST:PORT", field="address")
+    secure = tls if tls is not None else ca is not None or certificate is not None
+    if token is not None and not secure and not allow_plaintext_token and not is_loopback(host):
+        raise InvalidArgument(
+            f"refusing to send the token to {address} in plain text; give a CA, or use TLS", field="ca"
+        )
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.enable_retries", 1),
+        ("grpc.service_config", json.dumps(_RETRIES)),
+    ]
+    if secure:
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=_pem(ca), private_key=_pem(key), certificate_chain=_pem(certificate)
+        )
+        channel = grpc.secure_channel(address, credentials, options=options)
+    else:
+        channel = grpc.insecure_channel(address, options=options)
+    return channel if token is None else grpc.intercept_channel(channel, _Bearer(token))
+
+
+class _Details(NamedTuple):
+    """A call's details; grpc.ClientCallDetails has no constructor."""
+
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
+
+
+class _Bearer(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
+    """Adds the token to every call. Call credentials would do so too, but not on a plain text channel to loopback."""
+
+    def __init__(self, token: str) -> None:
+        self._header = ("authorization", f"Bearer {token}")
+
+    def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
+        metadata = [*(details.metadata or ()), self._header]
+        named = _Details(
+            details.method,
+            details.timeout,
+            metadata,
+            details.credentials,
+            getattr(details, "wait_for_ready", None),
+            getattr(details, "compression", None),
+        )
+        return continuation(named, request)
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """See the class."""
+        return self._call(continuation, client_call_details, request)
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """See the class."""
+        return self._call(continuation, client_call_details, request)
+
+    def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        """See the class."""
+        return self._call(continuation, client_call_details, request_iterator)
+
+    def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        """See the class."""
+        return self._call(continuation, client_call_details, request_iterator)
+
+
+def _pem(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise NotFound(f"{path} can't be read: {exc.strerror}; name a PEM file") from exc

@@ -1,0 +1,100 @@
+"""Runs one operation to its manifest: key, existing result, work, commit. The one path of Jobs and tests alike.
+
+Called by `stillhouse.rpc.job` and by tools that do a stage in process. It must not know signals, request files or gRPC.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from stillhouse.artifacts.digests import request_key, without_execution_fields
+from stillhouse.artifacts.references import artifacts_in
+from stillhouse.artifacts.store import Store
+from stillhouse.errors import FailedPrecondition, InvalidArgument
+from stillhouse.rpc.operation import JobContext, Operation, checkpoint_path
+from stillhouse.v1.artifact_pb2 import Manifest
+from stillhouse.v1.common_pb2 import Progress
+
+
+def execute(
+    operation: Operation[Any, Any],
+    request: Message,
+    *,
+    store: Store | None = None,
+    stopping: threading.Event | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    workspaces: Path | None = None,
+) -> Manifest:
+    """Does what `request` asks, unless it is done, and returns its manifest.
+
+    `store` is by default the one that the request names in `store_uri`; `workspaces` is where the scratch folder is
+    made, by default the system's temporary directory. Raises what the operation and the store raise.
+    """
+    store = store if store is not None else open_request_store(request)
+    key = request_key(operation.stage, operation.logic_version, request)
+    log = structlog.get_logger("stillhouse.job").bind(stage=operation.stage, key=key)
+    done = store.read_manifest(operation.stage, key)
+    if done is not None:
+        log.info("done already", store=store.uri)
+        return done
+    with tempfile.TemporaryDirectory(prefix=f"stillhouse-{operation.stage}-", dir=workspaces) as workspace:
+        context = JobContext(
+            store, key, Path(workspace), stopping=stopping, on_progress=on_progress, stage=operation.stage
+        )
+        context.raise_if_stopping()
+        log.info("started", store=store.uri)
+        started_at = time.monotonic()
+        try:
+            result = operation.run(context, request)
+        finally:
+            context.flush_progress()
+        manifest = _manifest(operation, request, result, key, context.elapsed_seconds())
+    _check_stored(store, operation.stage, result)
+    committed = store.commit_manifest(manifest)
+    # What a checkpoint kept is no longer needed, and would keep its blobs from being collected.
+    store.delete_object(checkpoint_path(key))
+    log.info("done", seconds=round(time.monotonic() - started_at, 3))
+    return committed
+
+
+def open_request_store(request: Message) -> Store:
+    """The store that a request names in its field `store_uri`. Raises InvalidArgument if it names none."""
+    uri = getattr(request, "store_uri", "")
+    if not uri:
+        raise InvalidArgument(f"{request.DESCRIPTOR.name} names no store; set store_uri", field="store_uri")
+    return Store.open(uri)
+
+
+def _manifest(operation: Operation[Any, Any], request: Message, result: Message, key: str, seconds: float) -> Manifest:
+    now = Timestamp()
+    now.GetCurrentTime()
+    manifest = Manifest(
+        stage=operation.stage,
+        key=key,
+        logic_version=operation.logic_version,
+        create_time=now,
+        stillhouse_version=importlib.metadata.version("stillhouse"),
+        seconds=seconds,
+    )
+    manifest.request.Pack(without_execution_fields(request))
+    manifest.result.Pack(result)
+    return manifest
+
+
+def _check_stored(store: Store, stage: str, result: Message) -> None:
+    """A manifest is a promise that everything it names can be read; a stage that forgot an upload fails here."""
+    for artifact in artifacts_in(result):
+        if not store.has_blob(artifact.sha256):
+            raise FailedPrecondition(
+                f"stage {stage} names {artifact.name} (blob {artifact.sha256}), which is not in {store.uri}; run again"
+            )

@@ -1,0 +1,107 @@
+"""What stands before every call of a server: the bearer token, and errors as rich statuses. Called by the server alone.
+
+It must not know any service.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, cast
+
+import grpc
+import structlog
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from stillhouse.rpc.status import classified, status_of
+
+# Probes of an orchestrator carry no credentials; that a server lives is no secret.
+_OPEN_METHODS = "/grpc.health.v1.Health/"
+
+Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+
+
+class CallInterceptor(grpc.ServerInterceptor):
+    """Checks the token, calls the method, and turns what it raises into a status. Unexpected errors are logged."""
+
+    def __init__(self, token: str | None) -> None:
+        """`token` None lets everyone in."""
+        self._expected = f"Bearer {token}".encode() if token is not None else None
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """See grpc.ServerInterceptor."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        refused = not self._admits(handler_call_details)
+        return _with_behaviour(handler, lambda behaviour: self._guarded(behaviour, method, refused=refused))
+
+    def _admits(self, details: grpc.HandlerCallDetails) -> bool:
+        if self._expected is None or details.method.startswith(_OPEN_METHODS):
+            return True
+        given = next((value for name, value in details.invocation_metadata or () if name == "authorization"), "")
+        return hmac.compare_digest(given if isinstance(given, bytes) else given.encode(), self._expected)
+
+    def _guarded(self, behaviour: Behaviour, method: str, *, refused: bool) -> tuple[Behaviour, Behaviour]:
+        def unary(request: Any, context: grpc.ServicerContext) -> Any:
+            if refused:
+                _refuse(context)
+            try:
+                return behaviour(request, context)
+            except Exception as exc:
+                _abort(exc, context, method)
+
+        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            if refused:
+                _refuse(context)
+            try:
+                yield from behaviour(request, context)
+            except Exception as exc:
+                _abort(exc, context, method)
+
+        return unary, stream
+
+
+def _with_behaviour(
+    handler: grpc.RpcMethodHandler[Any, Any], guarded: Callable[[Behaviour], tuple[Behaviour, Behaviour]]
+) -> grpc.RpcMethodHandler[Any, Any]:
+    kinds: tuple[tuple[str, Callable[..., Any], int], ...] = (
+        ("unary_unary", grpc.unary_unary_rpc_method_handler, 0),
+        ("unary_stream", grpc.unary_stream_rpc_method_handler, 1),
+        ("stream_unary", grpc.stream_unary_rpc_method_handler, 0),
+        ("stream_stream", grpc.stream_stream_rpc_method_handler, 1),
+    )
+    for name, make, index in kinds:
+        behaviour = getattr(handler, name)
+        if behaviour is not None:
+            made: grpc.RpcMethodHandler[Any, Any] = make(
+                guarded(behaviour)[index],
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+            return made
+    return handler
+
+
+def _refuse(context: grpc.ServicerContext) -> NoReturn:
+    context.abort(
+        grpc.StatusCode.UNAUTHENTICATED, "the bearer token is missing or wrong; send `authorization: Bearer TOKEN`"
+    )
+    raise AssertionError("abort raises")
+
+
+def _abort(error: Exception, context: grpc.ServicerContext, method: str) -> NoReturn:
+    # context.abort raises a bare Exception; whoever called it has said what there is to say.
+    if cast("Any", context).code() is not None:
+        raise error
+    if classified(error) is None:
+        structlog.get_logger("stillhouse.rpc").error("call failed unexpectedly", method=method, exc_info=error)
+    status: Status = status_of(error)
+    context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError("abort raises")

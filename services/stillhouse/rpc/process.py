@@ -1,0 +1,73 @@
+"""How a process of ours is asked to stop: SIGTERM, SIGINT, or the end of its runner. Called by job and serve mains.
+
+It must not know what the process does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+from stillhouse.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+
+WATCH_STDIN_VARIABLE = "STILLHOUSE_WATCH_STDIN"
+RUNNER_GONE_SECONDS = 10.0
+
+
+class StopRequest:
+    """That the process was asked to stop, and by what."""
+
+    def __init__(self) -> None:
+        """Not asked yet."""
+        self.event = threading.Event()
+        self.interrupted = False
+
+    @property
+    def exit_code(self) -> int:
+        """What a process that stops on request exits with: 130 after SIGINT, else 143."""
+        return EXIT_INTERRUPTED if self.interrupted else EXIT_TERMINATED
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        """Asks for a stop; a second SIGINT does not wait for it."""
+        if number == signal.SIGINT:
+            if self.interrupted:
+                os._exit(EXIT_INTERRUPTED)
+            self.interrupted = True
+        self.event.set()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """SIGTERM and SIGINT set the request's event while the context lasts. Main thread only."""
+    request = StopRequest()
+    before = {number: signal.signal(number, request.on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watch_runner(stop: StopRequest, environ: Mapping[str, str]) -> None:
+    """Where STILLHOUSE_WATCH_STDIN=1: when standard input ends, the runner is gone, and so is the wish for a result.
+
+    The event is set as by SIGTERM; 10 s later the process ends whatever it does. A pipe ends however its writer dies.
+    """
+    if environ.get(WATCH_STDIN_VARIABLE) == "1":
+        threading.Thread(target=_await_end_of_input, args=(stop,), name="watch-stdin", daemon=True).start()
+
+
+def _await_end_of_input(stop: StopRequest) -> None:
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        # A closed standard input is one that has ended.
+        pass
+    stop.event.set()
+    threading.Event().wait(RUNNER_GONE_SECONDS)
+    os._exit(EXIT_TERMINATED)
