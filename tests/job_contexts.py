@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from stillhouse.rpc.job import JobContext
-
 from stillhouse.artifacts.store import Store
+from stillhouse.rpc.job import JobContext
 from stillhouse.v1.common_pb2 import Progress
 
 

@@ -100,7 +100,15 @@ def _canonical(tree: dict[str, Any]) -> bytes:
 def _parse(data: bytes, place: str) -> LoggedAnswer:
     try:
         fields = json.loads(data)["answer"]
-        known = {item.name for item in dataclasses.fields(LoggedAnswer)}
-        return LoggedAnswer(**{name: value for name, value in fields.items() if name in known})
+        return LoggedAnswer(
+            text=str(fields["text"]),
+            finish_reason=str(fields["finish_reason"]),
+            prompt_tokens=int(fields["prompt_tokens"]),
+            completion_tokens=int(fields["completion_tokens"]),
+            # Canonical JSON writes 0.0 as 0.
+            latency_seconds=float(fields["latency_seconds"]),
+            cost_usd=float(fields["cost_usd"]),
+            extra=dict(fields["extra"]),
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise DataLoss(f"{place} is no logged answer ({exc}); delete it to have it asked again") from exc

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from obstore import exceptions
 from obstore.store import LocalStore, MemoryStore, from_url
@@ -50,12 +50,13 @@ def normalise_uri(uri: str) -> str:
         raise InvalidArgument("the store URI is empty; name a directory or an s3://, gs:// or az:// URI", field="store")
     if "://" not in uri:
         return "file://" + str(Path(uri).expanduser().absolute())
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost"):
+    if uri.startswith("file://"):
+        # What follows is the path as it is, without escapes: a path and its URI say the same.
+        path = uri.removeprefix("file://").removeprefix("localhost")
+        if not path.startswith("/"):
             raise InvalidArgument(f"{uri}: a file URI has three slashes: file:///absolute/path", field="store")
-        # Percent signs are read as escapes only where they are one's own choice: in a URI, never in a bare path.
-        return "file://" + os.path.normpath(unquote(parts.path) or "/")
+        return "file://" + os.path.normpath(path)
+    parts = urlsplit(uri)
     if parts.scheme == "memory" or parts.scheme in REMOTE_SCHEMES:
         if parts.scheme != "memory" and not parts.netloc:
             raise InvalidArgument(f"{uri} names no bucket", field="store")
@@ -128,7 +129,7 @@ def translated(place: str, action: str, *, passing: tuple[type[Exception], ...] 
 
 
 def error_of(exc: BaseException, place: str, action: str) -> StillhouseError:
-    """The error of ours for one of obstore's or the operating system's; its message is one line, without a debug dump."""
+    """The error of ours for one of obstore's or the system's; its message is one line, without a debug dump."""
     reason = str(exc).split("\n\nDebug source", 1)[0].strip().replace("\n", " ")[:500]
     number = _error_number(exc)
     if number in _FULL:

@@ -29,7 +29,8 @@ def collect(store: Store, *, older_than_seconds: float = 86400, dry_run: bool = 
     """Deletes the blobs older than `older_than_seconds` that no manifest, answer, run object or Distillation names.
 
     The age protects what a running stage has written and not yet named: below a day, collect only while nothing runs.
-    Raises InvalidArgument for a negative age, and what the store raises.
+    What killed writers left half-written goes too, uncounted. Raises InvalidArgument for a negative age, and what the
+    store raises.
     """
     if older_than_seconds < 0:
         raise InvalidArgument(f"blobs can't be {older_than_seconds} seconds old", field="older_than_seconds")
@@ -47,6 +48,8 @@ def collect(store: Store, *, older_than_seconds: float = 86400, dry_run: bool = 
     if not dry_run:
         for sha256 in old:
             store.objects.delete(_BLOBS + sha256)
+        for path in store.objects.abandoned(before):
+            path.unlink(missing_ok=True)
     return Collected(blobs=len(old), bytes=sum(old.values()))
 
 

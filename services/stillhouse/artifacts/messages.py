@@ -31,7 +31,7 @@ def load_vocabulary() -> None:
 
 
 def unpack_any(packed: any_pb2.Any) -> Message:
-    """The message in `packed`, in its own type. Raises InvalidArgument if the type is unknown or the bytes are broken."""
+    """The message in `packed`, in its own type. Raises InvalidArgument if the type is unknown or the bytes broken."""
     load_vocabulary()
     name = packed.TypeName()
     try:

@@ -5,6 +5,7 @@ It must not know what a path means. A file store exists from its first write on;
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +21,8 @@ from stillhouse.artifacts.backend import normalise_uri, open_files, open_remote,
 
 # What a conditional write answers where the object exists.
 _TAKEN = (exceptions.AlreadyExistsError, exceptions.PreconditionError)
+# obstore writes a file as NAME#1 (or #2, ...) before it gets its name; it lists no such file.
+_STAGED = re.compile(r"#\d+$")
 _PART_BYTES = 8 * 1024 * 1024
 
 
@@ -125,6 +128,17 @@ class Objects:
     def list_paths(self, folder: str) -> list[str]:
         """Paths of every object below `folder`, sorted."""
         return sorted(entry.path for entry in self.entries(folder))
+
+    def abandoned(self, before: datetime) -> Iterator[Path]:
+        """Files of writers that were killed before their object had its name; in file stores only.
+
+        Elsewhere they are unfinished uploads, which a lifecycle rule of the bucket removes.
+        """
+        if self.root is None or not self.root.is_dir():
+            return
+        for path in self.root.rglob("*#*"):
+            if _STAGED.search(path.name) and path.is_file() and path.stat().st_mtime <= before.timestamp():
+                yield path
 
     def _reader(self) -> Any:
         if self._remote is None and self.root is not None:

@@ -9,6 +9,7 @@ import typer
 from stillhouse.cli import run as run_command
 from stillhouse.cli import setup, status
 from stillhouse.cli.errors import run_app
+from stillhouse.cli.leaves import register_leaves
 
 app = typer.Typer(
     name="stillhouse",
@@ -25,6 +26,7 @@ app.command()(setup.init)
 app.command()(setup.validate)
 app.command()(setup.doctor)
 app.command()(setup.gc)
+register_leaves(app)
 
 
 def main() -> None:

@@ -23,14 +23,17 @@ def show_contamination(screen: Console, report: ContaminationReport, group_field
         ["near only", str(report.near_rows), str(len(report.near_pairs))],
     ]
     screen.print(rows_table(["", "rows", f"distinct {group_field}"], rows))
+    screen.print()
     if report.exact_groups:
         screen.print(rows_table([f"{group_field} in both"], [[_cut(key)] for key in report.exact_groups]))
+        screen.print()
     if report.near_pairs:
         pairs = [
             [f"{pair.similarity:.2f}", _cut(pair.data_key), _cut(pair.validation_key)]
             for pair in report.near_pairs[:_SHOWN_PAIRS]
         ]
         screen.print(rows_table(["near", "data", "validation"], pairs, left=("data", "validation")))
+        screen.print()
     if len(report.near_pairs) > _SHOWN_PAIRS:
         screen.print(f"and {len(report.near_pairs) - _SHOWN_PAIRS} more near pairs (--json has all)")
     verdict = "contaminated" if report.contaminated else "clean"
@@ -45,16 +48,19 @@ def show_statistics(screen: Console, document: Mapping[str, Any]) -> None:
     if document["unscored"]:
         facts += [("without a score", number(int(document["unscored"])))]
     screen.print(facts_table(facts))
+    screen.print()
     lines = [statistics_row("all", document["scores"])]
     for label, values in document["by_label"].items():
         lines += [statistics_row(f"{label}={_cut(value, 40)}", scores) for value, scores in values.items()]
     screen.print(rows_table(["scores", *STATISTICS], lines))
+    screen.print()
     if document["scores"]["count"]:
         thresholds = [
             [f">= {line['threshold']:.2f}", str(int(line["count"])), number(float(line["mean"]))]
             for line in document["by_threshold"]
         ]
         screen.print(rows_table(["score", "rows", "their mean"], thresholds))
+        screen.print()
 
 
 def show_candidate(screen: Console, candidate: Candidate) -> None:
@@ -65,6 +71,7 @@ def show_candidate(screen: Console, candidate: Candidate) -> None:
         facts.append(("score", f"{candidate.score:.4f}"))
     if facts:
         screen.print(facts_table(facts))
+        screen.print()
     texts = {**candidate.inputs, **candidate.outputs}
     if not candidate.outputs and candidate.response is not None:
         texts["response"] = candidate.response

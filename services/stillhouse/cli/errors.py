@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import click
 import typer
+from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError  # typer exports its own click's few
 
 from stillhouse.errors import (
     EXIT_DONE,
@@ -61,15 +61,15 @@ def _exit_code(exc: BaseException) -> int:
         case StillhouseError():
             say_error(exc.message)
             return exc.exit_code
-        case KeyboardInterrupt() | click.Abort():
+        case KeyboardInterrupt() | typer.Abort():
             say_error("interrupted")
             return EXIT_INTERRUPTED
-        case click.exceptions.Exit():
+        case typer.Exit():
             return exc.exit_code
-        case click.UsageError():
+        case UsageError():
             _say_usage(exc)
             return EXIT_USAGE
-        case click.ClickException():
+        case ClickException():
             say_error(exc.format_message())
             return EXIT_USAGE
         case SystemExit():
@@ -80,8 +80,8 @@ def _exit_code(exc: BaseException) -> int:
             return EXIT_PERMANENT
 
 
-def _say_usage(exc: click.UsageError) -> None:
-    if isinstance(exc, click.exceptions.NoArgsIsHelpError):
+def _say_usage(exc: UsageError) -> None:
+    if isinstance(exc, NoArgsIsHelpError):
         print(exc.format_message(), file=sys.stderr)
         return
     say_error(exc.format_message())

@@ -21,12 +21,13 @@ def show_evaluation(screen: Console, document: Mapping[str, Any], output: Path) 
     lines = [statistics_row("all", document["scores"])]
     lines += [statistics_row(f"tier={tier}", scores) for tier, scores in document["by_tier"].items()]
     screen.print(rows_table(["scores", *STATISTICS], lines))
+    screen.print()
     screen.print(facts_table(_facts(document)))
+    screen.print()
     if document["gates"]:
-        gates = [
-            ["passed" if gate["passed"] else "FAILED", gate["figure"], gate["reason"]] for gate in document["gates"]
-        ]
-        screen.print(rows_table(["gate", "figure", "reason"], gates, left=("figure", "reason")))
+        gates = [["passed" if gate["passed"] else "FAILED", gate["reason"]] for gate in document["gates"]]
+        screen.print(rows_table(["gate", "reason"], gates, left=("reason",)))
+        screen.print()
     screen.print(f"written to {output}", markup=False, soft_wrap=True)
 
 
@@ -48,7 +49,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts += [(f"part {name}", f"{points:.2f} points") for name, points in document["parts"].items()]
     if (reference := document["reference"]) is not None:
         source = _REFERENCES.get(reference["source"], reference["source"])
-        facts.append(("gap", f"{percent(document['gap'])} below {reference['score']:.4f}, {source}"))
+        facts.append(("gap", f"{percent(document['gap'])} of {reference['score']:.4f}, {source}"))
     if (baseline := document["baseline"]) is not None:
         facts.append(("base model", f"{baseline['mean']:.4f}; margin {baseline['margin']:+.4f}"))
     return facts

@@ -204,18 +204,16 @@ def _request(prompt: Prompt, options: GenerationOptions | None) -> pb.GenerateRe
 
 
 def _constraint(options: GenerationOptions) -> pb.Constraint | None:
-    role = options.role_grammar
-    given = [each for each in (role, options.json_schema, options.regex, options.grammar) if each is not None]
-    if len(given) > 1:
+    texts = {"json_schema": options.json_schema, "regex": options.regex, "grammar": options.grammar}
+    named = [(name, text) for name, text in texts.items() if text is not None]
+    if len(named) + (options.role_grammar is not None) > 1:
         raise InvalidArgument("an answer is held to one constraint at most", field="constraint")
-    if not given:
-        return None
-    return pb.Constraint(
-        role_grammar=None if role is None else _role_inputs(role),
-        json_schema=options.json_schema,
-        regex=options.regex,
-        grammar=options.grammar,
-    )
+    if options.role_grammar is not None:
+        return pb.Constraint(role_grammar=_role_inputs(options.role_grammar))
+    constraint = pb.Constraint()
+    for name, text in named:
+        setattr(constraint, name, text)
+    return constraint if named else None
 
 
 def _role_inputs(prompt: RolePrompt) -> pb.RoleInputs:

@@ -1,0 +1,1 @@
+"""Measures a model on held-out rows and decides its gates."""

@@ -149,7 +149,7 @@ def _progress(results: Sequence[RowResult], total: int, elapsed_seconds: float) 
     figures = evaluation_of(results)
     return Progress(
         stage="evaluate",
-        message=f"row {done} of {total}",
+        message="asking the student",
         done=done,
         total=total,
         unit="rows",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -44,40 +46,53 @@ class Pin:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """One file to write."""
+
+    script: str
+    arguments: tuple[str, ...]
+    output: Path
+
+
+def model_conversion(model: Path, output: Path, *, quantization: str, name: str) -> Conversion:
+    """A Hugging Face directory as GGUF; `quantization` is a key of CONVERTER_TYPES, `name` the model's own name."""
+    outtype = CONVERTER_TYPES[quantization]
+    arguments = (str(model), "--outfile", str(output), "--outtype", outtype, "--model-name", name)
+    return Conversion("convert_hf_to_gguf.py", arguments, output)
+
+
+def adapter_conversion(adapter: Path, output: Path, *, base: Path) -> Conversion:
+    """A PEFT LoRA directory as GGUF at f32, scaled by what its `lora_alpha` says."""
+    arguments = ("--base", str(base), "--outfile", str(output), "--outtype", "f32", str(adapter))
+    return Conversion("convert_lora_to_gguf.py", arguments, output)
+
+
+@dataclass(frozen=True)
 class Converter:
     """An extracted converter."""
 
     directory: Path
 
-    def convert_model(
-        self, model: Path, output: Path, *, outtype: str, name: str, log: Path, stopping: threading.Event
-    ) -> Path:
-        """Writes a Hugging Face directory as GGUF; `outtype` is a value of CONVERTER_TYPES. Errors as `run_tool`."""
-        command = [str(model), "--outfile", str(output), "--outtype", outtype, "--model-name", name]
-        return self._run("convert_hf_to_gguf.py", command, output, log=log, stopping=stopping)
-
-    def convert_adapter(self, adapter: Path, output: Path, *, base: Path, log: Path, stopping: threading.Event) -> Path:
-        """Writes a PEFT LoRA directory as GGUF at f32. The scale is what `lora_alpha` says. Errors as `run_tool`."""
-        command = ["--base", str(base), "--outfile", str(output), "--outtype", "f32", str(adapter)]
-        return self._run("convert_lora_to_gguf.py", command, output, log=log, stopping=stopping)
-
-    def _run(self, script: str, arguments: list[str], output: Path, *, log: Path, stopping: threading.Event) -> Path:
+    def convert(self, conversions: Sequence[Conversion], *, log: Path, stopping: threading.Event) -> None:
+        """Writes the files one after the other, in one process of its own. Errors as `run_tool`."""
+        commands = [[str(self.directory / one.script), *one.arguments] for one in conversions]
         environment = {
-            "PYTHONPATH": str(self.directory / "gguf-py"),
+            "PYTHONPATH": os.pathsep.join([str(self.directory), str(self.directory / "gguf-py")]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HF_HUB_OFFLINE": "1",
             "CUDA_VISIBLE_DEVICES": "",
         }
+        names = ", ".join(one.output.name for one in conversions)
         run_tool(
-            f"llama.cpp's {script}",
-            [sys.executable, str(self.directory / script), *arguments],
+            f"llama.cpp's converter ({names})",
+            [sys.executable, "-m", "stillhouse.exporter.scripts", json.dumps(commands)],
             log=log,
             stopping=stopping,
             environment=environment,
         )
-        if not output.is_file():
-            raise FailedPrecondition(f"llama.cpp's {script} ended without writing {output.name}; see its requirements")
-        return output
+        for one in conversions:
+            if not one.output.is_file():
+                raise FailedPrecondition(f"llama.cpp's {one.script} ended without writing {one.output.name}")
 
 
 def read_pin() -> Pin:

@@ -48,8 +48,10 @@ class Parity:
 
     probes: int
     mismatches: tuple[str, ...]
+    rendered: int
+    """So many of the probes are the role's own prompts and answers."""
     rendered_mismatches: int
-    """Mismatches among the role's own prompts and answers."""
+    """Mismatches among those."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ def _parity(probes: Probes, texts: Sequence[str], found: dict[str, npt.NDArray[A
     ]
     return Parity(
         probes=len(texts),
+        rendered=probes.rendered,
         mismatches=tuple(texts[index] for index in different),
         rendered_mismatches=sum(index < probes.rendered for index in different),
     )

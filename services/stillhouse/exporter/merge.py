@@ -10,6 +10,7 @@ import gc
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ def load_fine_tuned(base: Path, adapter: Path | None) -> Any:
     if adapter is not None:
         _check_adapter(adapter)
         try:
-            model = PeftModel.from_pretrained(model, adapter)
+            with warnings.catch_warnings():
+                # PEFT 0.21 reads an attribute that transformers 5 deprecates; weights that it misses are checked below.
+                warnings.simplefilter("ignore")
+                model = PeftModel.from_pretrained(model, adapter)
         except (OSError, ValueError, KeyError, RuntimeError) as exc:
             raise InvalidArgument(f"the adapter does not fit the base: {exc}", field="adapter") from exc
         _check_every_weight_is_used(model, adapter)

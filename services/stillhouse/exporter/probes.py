@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from stillhouse.dataset.records import DataRecord
@@ -132,7 +133,20 @@ class ChatTokenizer:
         return str(self.tokenizer.bos_token) if ids and ids[0] == self.tokenizer.bos_token_id else ""
 
     def render(self, messages: Sequence[Message], *, generation_prompt: bool = True) -> str:
-        """The messages in the base's chat template."""
+        """The messages in the base's chat template, as the trainer renders them.
+
+        A template without system messages gets the system message before the first user message, as llama.cpp does it.
+        Raises FailedPrecondition where the template refuses the messages.
+        """
+        try:
+            return self._apply(messages, generation_prompt=generation_prompt)
+        except TemplateError as exc:
+            if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
+                raise FailedPrecondition(f"the base's chat template refuses the prompt: {exc}", field="base") from exc
+        folded = [Message("user", f"{messages[0].content}\n{messages[1].content}"), *messages[2:]]
+        return self._apply(folded, generation_prompt=generation_prompt)
+
+    def _apply(self, messages: Sequence[Message], *, generation_prompt: bool) -> str:
         chat = [{"role": message.role, "content": message.content} for message in messages]
         return str(self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=generation_prompt))
 
@@ -199,4 +213,4 @@ def _spread(start: int, end: int, count: int) -> tuple[int, ...]:
     span = end - 1 - start
     if span < count:
         return tuple(range(start, end))
-    return tuple(start + round(span * index / (count - 1)) for index in range(count))
+    return tuple(start + round(span * index / max(count - 1, 1)) for index in range(count))

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
-from stillhouse.dataset.lines import Row, read_rows
+from stillhouse.dataset.lines import Row, json_line, lines_of, read_rows, replacing
+from stillhouse.dataset.statistics import RunningScores, ScoreSummary
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.metric_reference import Metric
 from stillhouse.roles.role import GuardFinding, Role
@@ -73,6 +76,27 @@ def score_rows(
         verdict = _score_row(role, row, guards, metric)
         found = [{"guard": finding.guard, "reason": finding.reason} for finding in verdict.guards]
         yield {**row.values, "score": verdict.score, "parts": dict(verdict.parts), "guards": found}
+
+
+def score_file(
+    role: Role,
+    rows: Path,
+    output: Path,
+    *,
+    guards: Sequence[str] | None = None,
+    metric: Metric | None = None,
+) -> ScoreSummary:
+    """Writes `score_rows` of a JSONL file, in its order, and returns the distribution of the scores.
+
+    `output` is replaced when all rows are scored, and may be `rows` itself. Raises NotFound, PermissionDenied,
+    ResourceExhausted, and InvalidArgument as `score_rows` does.
+    """
+    scores = RunningScores()
+    with replacing(output) as stream:
+        for row in score_rows(role, lines_of(rows), source=rows.name, guards=guards, metric=metric):
+            stream.write(json_line(row, sort_keys=False))
+            scores.add(cast(float, row["score"]))
+    return scores.summary()
 
 
 def _score_row(role: Role, row: Row, guards: Sequence[str] | None, metric: Metric | None) -> RecordScore:

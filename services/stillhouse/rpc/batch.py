@@ -24,7 +24,7 @@ from google.rpc.status_pb2 import Status
 from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.messages import message_json, unpack_any
 from stillhouse.artifacts.store import Store
-from stillhouse.errors import Cancelled, Unavailable
+from stillhouse.errors import Cancelled, TemporaryError, Unavailable
 from stillhouse.rpc.execution import open_request_store
 from stillhouse.rpc.job import TERMINATION_LOG_VARIABLE
 from stillhouse.rpc.operation import Operation, read_progress
@@ -63,7 +63,7 @@ def _supervise(
     ended = threading.Event()
     if not context.add_callback(ended.set):
         raise Cancelled("the caller has gone")
-    seen = read_progress(store, key)
+    progress = seen = read_progress(store, key)
     with tempfile.TemporaryDirectory(prefix="stillhouse-call-") as folder:
         process = _start(operation, request, Path(folder))
         try:
@@ -71,7 +71,9 @@ def _supervise(
                 if ended.is_set():
                     raise Cancelled("the call was cancelled; the same request resumes")
                 _wait(process, ended)
-                progress = read_progress(store, key)
+                # A store that is away for a moment is the Job's affair, which tries again; here it only hides progress.
+                with contextlib.suppress(TemporaryError):
+                    progress = read_progress(store, key)
                 if progress is not None and progress != seen:
                     seen = progress
                     yield progress

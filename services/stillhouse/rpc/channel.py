@@ -42,7 +42,7 @@ def open_channel(
     allow_plaintext_token: bool = False,
     max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
 ) -> grpc.Channel:
-    """A channel to host:port; it connects on the first call. Calls that meet UNAVAILABLE are tried 4 times in all.
+    """A channel to host:port; it connects on the first call. A call that reaches no method is tried 4 times in all.
 
     `ca` (PEM of the authority, or the server's own certificate) switches TLS on; `tls` True without it trusts the
     system's authorities. `certificate` and `key` are the client's own. A token goes out in plain text to loopback

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import grpc
 import structlog
-from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from stillhouse.rpc.status import classified, status_of
 
 # Probes of an orchestrator carry no credentials; that a server lives is no secret.
 _OPEN_METHODS = "/grpc.health.v1.Health/"
+
+# A channel tries UNAVAILABLE again by itself. What a method said is not for it to repeat: a batch call would do its
+# work over; whoever called decides, with RetryInfo at hand. See gRPC's A6, "pushback".
+_NO_TRANSPORT_RETRY = ("grpc-retry-pushback-ms", "-1")
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
@@ -68,6 +71,14 @@ class CallInterceptor(grpc.ServerInterceptor):
         return unary, stream
 
 
+class _Status(NamedTuple):
+    """As grpc.Status, which has no constructor."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
 def _with_behaviour(
     handler: grpc.RpcMethodHandler[Any, Any], guarded: Callable[[Behaviour], tuple[Behaviour, Behaviour]]
 ) -> grpc.RpcMethodHandler[Any, Any]:
@@ -102,6 +113,8 @@ def _abort(error: Exception, context: grpc.ServicerContext, method: str) -> NoRe
         raise error
     if classified(error) is None:
         structlog.get_logger("stillhouse.rpc").error("call failed unexpectedly", method=method, exc_info=error)
-    status: Status = status_of(error)
-    context.abort_with_status(rpc_status.to_status(status))
+    made = rpc_status.to_status(status_of(error))
+    context.abort_with_status(
+        cast("grpc.Status", _Status(made.code, made.details, (*made.trailing_metadata, _NO_TRANSPORT_RETRY)))
+    )
     raise AssertionError("abort raises")

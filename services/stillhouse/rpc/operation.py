@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 
 from stillhouse.artifacts.messages import message_json, parse_json
 from stillhouse.artifacts.store import Store
-from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, InvalidArgument
+from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, InvalidArgument, TemporaryError
 from stillhouse.v1.common_pb2 import Progress
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -84,7 +84,11 @@ class JobContext:
             self._is_pending = False
             self._written_at = time.monotonic()
             latest = self._latest
-        self.store.put_object(progress_path(self.key), message_json(latest).encode())
+        try:
+            self.store.put_object(progress_path(self.key), message_json(latest).encode())
+        except TemporaryError as exc:
+            # Hours of work do not depend on being watched; what does depend on the store will say so itself.
+            self._log.warning("progress not kept", error=exc.message)
         self._log.info(
             "progress",
             stage=latest.stage,
@@ -183,5 +187,8 @@ def read_progress(store: Store, key: str) -> Progress | None:
 
 
 def _elapsed_before(store: Store, key: str) -> float:
-    progress = read_progress(store, key)
+    try:
+        progress = read_progress(store, key)
+    except TemporaryError:
+        return 0.0
     return progress.figures.get(ELAPSED_FIGURE, 0.0) if progress is not None else 0.0

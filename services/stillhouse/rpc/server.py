@@ -115,11 +115,16 @@ def start_server(config: ServerConfig, add_services: AddServices, *, serving: bo
     return running
 
 
-def serve_until_terminated(server: RunningServer) -> int:
-    """Waits for SIGTERM or SIGINT, drains, and returns the exit code: 0, or 130 after SIGINT. Main thread only."""
+def serve_until_terminated(server: RunningServer, *, announce: Callable[[], None] | None = None) -> int:
+    """Waits for SIGTERM or SIGINT, drains, and returns the exit code: 0, or 130 after SIGINT. Main thread only.
+
+    `announce` is called once signals are heard: whoever reads that the server is ready may stop it.
+    """
     log = structlog.get_logger("stillhouse.rpc")
     with stop_on_signals() as stop:
         watch_runner(stop, os.environ)
+        if announce is not None:
+            announce()
         stop.event.wait()
         log.info("draining", address=server.address, drain_seconds=server.drain_seconds)
         server.stop()
@@ -140,8 +145,8 @@ def serve_main(service: str, add_services: AddServices, argv: Sequence[str]) -> 
     except StillhouseError as exc:
         log.error("can't serve", error=type(exc).__name__, message=exc.message)
         return EXIT_USAGE if isinstance(exc, InvalidArgument) else exc.exit_code
-    log.info("serving", address=server.address, tls=config.is_secure, authenticated=config.token is not None)
-    return serve_until_terminated(server)
+    facts = {"address": server.address, "tls": config.is_secure, "authenticated": config.token is not None}
+    return serve_until_terminated(server, announce=lambda: log.info("serving", **facts))
 
 
 def _bind(server: grpc.Server, config: ServerConfig, credentials: grpc.ServerCredentials | None) -> int:

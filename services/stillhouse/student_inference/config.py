@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stillhouse.errors import InvalidArgument
+from stillhouse.rpc.config import ServerConfig, add_server_arguments, is_loopback
 
 DEFAULT_CONTEXT_TOKENS = 4096
+_SPARE_WORKERS = 8
+"""gRPC threads beyond slots and queue, so that health, GetModelInfo and refusals are answered while all are busy."""
 
 
 @dataclass(frozen=True)
@@ -45,62 +48,86 @@ class StudentConfig:
     """The store that holds a model named by digest. STILLHOUSE_STORE."""
     cache: Path
     """Where fetched models are kept. STILLHOUSE_CACHE; default ~/.cache/stillhouse."""
-    host: str | None
-    """Where gRPC listens; None: as the server's own configuration says. --host."""
-    port: int | None
-    """gRPC port; 0: any; None: as the server's own configuration says. --port."""
+    server: ServerConfig
+    """Where gRPC listens and whom it lets in."""
     engine: EngineConfig
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> StudentConfig:
         """Flags beat environment. Exits with 2 on unknown flags; raises InvalidArgument that names what is wrong."""
-        flags = vars(_parser().parse_args(arguments))
-
-        def text(name: str) -> str | None:
-            value = flags.get(name)
-            return environment.get(f"STILLHOUSE_{name.upper()}") if value is None else str(value)
-
-        def number(name: str, default: int, low: int, high: int) -> int:
-            given = text(name)
-            return default if given in (None, "") else _number(name, str(given), low, high)
-
-        model = text("model")
+        options = _parser().parse_args(arguments)
+        read = _Reader(vars(options), environment)
+        model = read.text("model")
         if not model:
             raise InvalidArgument("no model is named: give --model FILE or set STILLHOUSE_MODEL", field="model")
-        http_port = number("http_port", -1, 0, 65535)
-        http_key = environment.get("STILLHOUSE_HTTP_KEY", "")
-        if http_port >= 0 and not http_key:
-            raise InvalidArgument("--http-port needs a key in STILLHOUSE_HTTP_KEY", field="http_key")
-        port = flags["port"]
+        engine = EngineConfig(
+            parallel=read.number("parallel", 4, 1, 256),
+            queue=read.number("queue", 16, 0, 4096),
+            context_tokens=read.number("context", 0, 64, 1 << 20),
+            threads=read.number("threads", 0, 1, 1024),
+            gpu_layers=read.number("gpu_layers", -1, -1, 1000),
+            http_host=read.text("http_host") or "127.0.0.1",
+            http_port=None if read.text("http_port") is None else read.number("http_port", 0, 0, 65535),
+            http_key=environment.get("STILLHOUSE_HTTP_KEY", ""),
+        )
+        server = ServerConfig.from_env(environ=environment).with_arguments(options)
+        _check_listener(engine, server)
+        workers = max(server.workers, engine.parallel + engine.queue + _SPARE_WORKERS)
         return cls(
             model=model,
-            store=text("store"),
-            cache=Path(text("cache") or Path.home() / ".cache" / "stillhouse"),
-            host=flags["host"],
-            port=None if port is None else _number("port", port, 0, 65535),
-            engine=EngineConfig(
-                parallel=number("parallel", 4, 1, 256),
-                queue=number("queue", 16, 0, 4096),
-                context_tokens=number("context", 0, 64, 1 << 20),
-                threads=number("threads", 0, 1, 1024),
-                gpu_layers=number("gpu_layers", -1, -1, 1000),
-                http_host=text("http_host") or "127.0.0.1",
-                http_port=http_port if http_port >= 0 else None,
-                http_key=http_key,
-            ),
+            store=read.text("store"),
+            cache=Path(read.text("cache") or Path.home() / ".cache" / "stillhouse"),
+            server=replace(server, workers=workers),
+            engine=engine,
+        )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Flags, and for those that were not given the environment."""
+
+    flags: Mapping[str, object]
+    environment: Mapping[str, str]
+
+    def text(self, name: str) -> str | None:
+        value = self.flags.get(name)
+        return (self.environment.get(f"STILLHOUSE_{name.upper()}") or None) if value is None else str(value)
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        text = self.text(name)
+        if text is None:
+            return default
+        flag = name.replace("_", "-")
+        try:
+            value = int(text)
+        except ValueError:
+            raise InvalidArgument(f"--{flag} {text}: a whole number is needed", field=name) from None
+        if not low <= value <= high:
+            raise InvalidArgument(f"--{flag} {value} is not in [{low}, {high}]", field=name)
+        return value
+
+
+def _check_listener(engine: EngineConfig, server: ServerConfig) -> None:
+    if engine.http_port is None:
+        return
+    if not engine.http_key:
+        raise InvalidArgument("--http-port needs a key in STILLHOUSE_HTTP_KEY", field="http_key")
+    if not is_loopback(engine.http_host) and not server.allow_plaintext:
+        raise InvalidArgument(
+            f"refusing to serve plain HTTP on {engine.http_host}: listen on 127.0.0.1, or give --allow-plaintext where "
+            "the network itself is guarded",
+            field="http_host",
         )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stillhouse.student_inference serve",
-        description="Serves a GGUF student over gRPC. Every flag but --host and --port has an environment variable.",
+        description="Serves a GGUF student over gRPC. Each flag has its variable: --gpu-layers, STILLHOUSE_GPU_LAYERS.",
     )
     parser.add_argument("--model", metavar="FILE|sha256:HEX", help="the GGUF file, or its digest in the store")
     parser.add_argument("--store", metavar="URI", help="the store that holds a model named by digest")
     parser.add_argument("--cache", metavar="DIR", help="where fetched models are kept")
-    parser.add_argument("--host", help="where gRPC listens (127.0.0.1)")
-    parser.add_argument("--port", help="gRPC port (50051; 0: any)")
     parser.add_argument("--parallel", metavar="N", help="slots (4)")
     parser.add_argument("--queue", metavar="N", help="requests that may wait for a slot (16)")
     parser.add_argument("--context", metavar="TOKENS", help="tokens a slot (4096)")
@@ -110,15 +137,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--http-port", metavar="P", help="offer llama.cpp's OpenAI-compatible listener; its key is STILLHOUSE_HTTP_KEY"
     )
+    add_server_arguments(parser)
     return parser
-
-
-def _number(name: str, text: str, low: int, high: int) -> int:
-    flag = name.replace("_", "-")
-    try:
-        value = int(text)
-    except ValueError:
-        raise InvalidArgument(f"--{flag} {text}: a whole number is needed", field=name) from None
-    if not low <= value <= high:
-        raise InvalidArgument(f"--{flag} {value} is not in [{low}, {high}]", field=name)
-    return value

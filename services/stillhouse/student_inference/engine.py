@@ -30,6 +30,8 @@ from stillhouse.student_inference.sampling import Sampling
 
 _POLL_SECONDS = 0.25
 _PROBES_REMEMBERED = 1024
+_LONGEST_JSON_TOKEN = 6
+"""Characters of `\\u00e9`, in the middle of which an answer may break off."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Engine:
         try:
             yield from _pieces(chunks, question, stop, queue_seconds)
         finally:
-            # The slot is free only once llama.cpp has let go of it: during a long prompt that is after its first token.
+            # The slot is free only once llama.cpp has let go of it: after the token or the part of a prompt in work.
             closed.set()
             worker.join()
 
@@ -168,10 +170,13 @@ class Engine:
 
 
 def _request(question: Question, context_tokens: int) -> Mapping[str, object]:
-    """The completion request, always streamed, because llama.cpp cannot cancel one that does not stream."""
+    """The completion request. Always streamed, and with progress while the prompt is read: llama.cpp asks whether to
+    stop only when it has something to say.
+    """
     request: dict[str, object] = {
         "prompt": question.prompt,
         "stream": True,
+        "return_progress": True,
         "cache_prompt": question.cache_prompt,
         **question.sampling.as_llama(context_tokens),
     }
@@ -183,8 +188,7 @@ def _request(question: Question, context_tokens: int) -> Mapping[str, object]:
 def _pieces(
     chunks: queue.SimpleQueue[Mapping[str, Any] | None], question: Question, stop: Stop, queue_seconds: float
 ) -> Iterator[Piece]:
-    must_be_json = question.constraint is not None and question.constraint.is_json
-    kept: list[str] = []
+    kept: list[str] | None = [] if question.constraint is not None and question.constraint.is_json else None
     while True:
         try:
             chunk = chunks.get(timeout=_POLL_SECONDS)
@@ -196,11 +200,13 @@ def _pieces(
             raise Unavailable("llama.cpp ended the answer early; is the server shutting down?")
         if "error" in chunk:
             raise _error(chunk["error"], question)
+        if "prompt_progress" in chunk:
+            continue
         piece = _piece(chunk, queue_seconds)
-        if must_be_json:
+        if kept is not None:
             kept.append(piece.text)
-            if piece.finish == "stop":
-                _check_json("".join(kept))
+            if piece.finish or len(kept) == 1:
+                _check_json("".join(kept), is_whole=piece.finish == "stop")
         if piece.text or piece.finish:
             yield piece
         if piece.finish:
@@ -227,14 +233,21 @@ def _piece(chunk: Mapping[str, Any], queue_seconds: float) -> Piece:
     )
 
 
-def _check_json(text: str) -> None:
+def _check_json(text: str, *, is_whole: bool) -> None:
+    """llguidance drops a schema without a word when it runs out of its limits; what comes then is hardly JSON.
+
+    Raises InvalidArgument unless `text` is JSON, or, where it is not whole, its beginning.
+    """
     try:
         json.loads(text)
-    except ValueError as exc:
-        raise InvalidArgument(
-            "llama.cpp gave the JSON schema up while it answered: it is too complex; loosen its lengths and counts",
-            field="constraint.json_schema",
-        ) from exc
+    except json.JSONDecodeError as exc:
+        breaks_off = exc.msg.startswith("Unterminated string") or len(text) - exc.pos <= _LONGEST_JSON_TOKEN
+        if is_whole or not breaks_off:
+            raise InvalidArgument(
+                "llama.cpp gave the JSON schema up while it answered: it contradicts itself, refers to itself without "
+                "end, or is too complex; loosen its lengths and counts",
+                field="constraint.json_schema",
+            ) from exc
 
 
 def _error(error: Mapping[str, Any], question: Question) -> StillhouseError:

@@ -72,6 +72,8 @@ def parse_grammar(text: str) -> dict[str, Node]:
     """The rules by name. Raises InvalidArgument (field `constraint.grammar`) naming line and cause."""
     if len(text.encode(errors="replace")) > MAX_GRAMMAR_BYTES:
         raise InvalidArgument(f"the grammar has more than {MAX_GRAMMAR_BYTES} bytes", field="constraint.grammar")
+    if "\0" in text:
+        raise InvalidArgument("the grammar holds a NUL, where llama.cpp would stop reading", field="constraint.grammar")
     reader = _Reader(text)
     rules: dict[str, Node] = {}
     reader.space(lines=True)
@@ -185,6 +187,8 @@ class _Reader:
         characters: list[Node] = []
         while not self.take('"'):
             code = self._character('"')
+            if code == 0:
+                raise self.error("U+0000 is no character that a text can hold")
             characters.append(Characters(((code, code),)))
         return Sequence(tuple(characters))
 
@@ -212,7 +216,7 @@ class _Reader:
             raise self.error(f"{closing!r} expected before the end of the line")
         self._at += 1
         code = self._escape() if character == "\\" else ord(character)
-        if code == 0 or 0xD800 <= code <= 0xDFFF or code > LAST_CODE_POINT:
+        if 0xD800 <= code <= 0xDFFF or code > LAST_CODE_POINT:
             raise self.error(f"U+{code:04X} is no character that a text can hold")
         return code
 

@@ -54,8 +54,10 @@ def _parameters(path: Path, header: GgufHeader, config: EngineConfig) -> Any:
     parameters.n_ctx = _context(header, config) * config.parallel
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = config.threads or physical_cores()
     parameters.n_gpu_layers = requested_layers(config.gpu_layers)
+    # A prompt is read in parts, between which others get their turn and a cancelled request lets go.
+    parameters.n_batch = 512 if parameters.n_gpu_layers else 256
     parameters.fit_params = False
-    parameters.verbosity = 0
+    parameters.verbosity = 1
     # The prompts of others are not kept in memory beside the slots, and slots are neither shown nor saved.
     parameters.cache_ram_mib = 0
     parameters.cache_idle_slots = False

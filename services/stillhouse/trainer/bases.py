@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import FailedPrecondition, InvalidArgument
-from stillhouse.rpc.job import JobContext
+from stillhouse.rpc.operation import JobContext
+from stillhouse.stages import BASE
 from stillhouse.trainer.builtin import builtin_directory, builtin_files
 from stillhouse.trainer.config import TrainerConfig
 from stillhouse.trainer.hub import hub_directory
 from stillhouse.v1.artifact_pb2 import ArtifactSet
 from stillhouse.v1.common_pb2 import Progress
 from stillhouse.v1.trainer_pb2 import PrepareBaseRequest, PrepareBaseResult
-
-STAGE = "base"
-LOGIC_VERSION = 1
 
 _BUILTIN = "builtin:"
 _MAX_HEADER_BYTES = 100 << 20
@@ -39,16 +37,16 @@ def prepare_base(context: JobContext, request: PrepareBaseRequest, config: Train
     if bool(request.name) == request.HasField("directory"):
         raise InvalidArgument("a base is either a name or a directory in the store", field="name")
     name = request.name or "the directory"
-    context.report(Progress(stage=STAGE, message=f"fetching {name}", total=2, unit="steps"))
+    context.report(Progress(stage=BASE.name, message=f"fetching {name}", total=2, unit="steps"))
     directory, licence = _fetch(context, request, config)
     context.raise_if_stopping()
     described = describe_base(directory, name=name)
-    context.report(Progress(stage=STAGE, message=f"storing {name}", done=1, total=2, unit="steps"))
+    context.report(Progress(stage=BASE.name, message=f"storing {name}", done=1, total=2, unit="steps"))
     if request.HasField("directory"):
         base = ArtifactSet(files=sorted(request.directory.files, key=lambda file: file.name))
     else:
         base = ArtifactSet(files=[_put(context, path) for path in base_files(directory)])
-    context.report(Progress(stage=STAGE, message=f"{name} is in the store", done=2, total=2, unit="steps"))
+    context.report(Progress(stage=BASE.name, message=f"{name} is in the store", done=2, total=2, unit="steps"))
     return PrepareBaseResult(
         base=base,
         parameters=described.parameters,

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from stillhouse.errors import DataLoss
-from stillhouse.rpc.job import JobContext
+from stillhouse.rpc.operation import JobContext
 from stillhouse.trainer.model import Weights, set_weights, trainable
 from stillhouse.v1.artifact_pb2 import Artifact
 

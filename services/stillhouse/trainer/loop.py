@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from stillhouse.errors import Cancelled, FailedPrecondition
-from stillhouse.rpc.job import JobContext
+from stillhouse.rpc.operation import JobContext
 from stillhouse.trainer.batches import MicroBatch, Plan, micro_batches
 from stillhouse.trainer.checkpoints import Checkpoints, TrainState
 from stillhouse.trainer.examples import TokenExample

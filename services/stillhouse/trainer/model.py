@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from stillhouse.errors import FailedPrecondition, InvalidArgument
+from stillhouse.trainer import attention
 from stillhouse.trainer.options import ALL_LINEAR, TrainOptions
 from stillhouse.trainer.precision import Compute
 
@@ -113,10 +114,12 @@ def _load_base(directory: Path, compute: Compute) -> Any:
         )
     if compute.device == "cuda":
         settings["device_map"] = {"": 0}
+    settings["attn_implementation"] = "sdpa"
+    if compute.device == "cpu" and compute.arithmetic == torch.bfloat16:
+        attention.register()
+        settings["attn_implementation"] = attention.NAME
     try:
-        base = AutoModelForCausalLM.from_pretrained(
-            directory, attn_implementation="sdpa", local_files_only=True, use_safetensors=True, **settings
-        )
+        base = AutoModelForCausalLM.from_pretrained(directory, local_files_only=True, use_safetensors=True, **settings)
     except (OSError, ValueError, KeyError, ImportError) as exc:
         raise FailedPrecondition(f"the base can't be loaded: {' '.join(str(exc).split())[:300]}", field="base") from exc
     base.requires_grad_(requires_grad=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from stillhouse.stages import TRAIN
 from stillhouse.trainer.batches import Plan
 from stillhouse.trainer.checkpoints import TrainState
 from stillhouse.trainer.examples import TokenExample
 from stillhouse.v1.common_pb2 import Progress
 
-STAGE = "train"
 _WINDOW = 20
 _EVALUATION_COST = 0.4
 """Of a training step's seconds a token, until the first evaluation was timed: no backward pass."""
@@ -70,7 +70,7 @@ def training_progress(state: TrainState, pace: Pace, plan: Plan) -> Progress:
         figures["tuning_loss"] = tuning[-1]
     epoch = min((state.step - 1) // plan.steps_per_epoch + 1, plan.epochs)
     return Progress(
-        stage=STAGE,
+        stage=TRAIN.name,
         message=f"epoch {epoch} of {plan.epochs}",
         done=state.step,
         total=plan.steps,

@@ -15,7 +15,8 @@ import torch
 from stillhouse.dataset.records import read_records
 from stillhouse.errors import FailedPrecondition, ResourceExhausted
 from stillhouse.roles.role import Role, load_role
-from stillhouse.rpc.job import JobContext
+from stillhouse.rpc.operation import JobContext
+from stillhouse.stages import TRAIN
 from stillhouse.trainer.batches import Plan
 from stillhouse.trainer.checkpoints import Checkpoints, TrainState, put_curve
 from stillhouse.trainer.config import TrainerConfig
@@ -24,12 +25,9 @@ from stillhouse.trainer.loop import Loop
 from stillhouse.trainer.model import load_student, set_weights, trainable, write_adapter
 from stillhouse.trainer.options import TrainOptions, options_of
 from stillhouse.trainer.precision import Compute, choose_compute
-from stillhouse.trainer.progress import STAGE
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import Progress
 from stillhouse.v1.trainer_pb2 import TrainRequest, TrainResult
-
-LOGIC_VERSION = 1
 
 
 def train(context: JobContext, request: TrainRequest, config: TrainerConfig) -> TrainResult:
@@ -135,7 +133,7 @@ def _tokenized(
 
 
 def _say(context: JobContext, message: str) -> None:
-    context.report(Progress(stage=STAGE, message=message, unit="steps"))
+    context.report(Progress(stage=TRAIN.name, message=message, unit="steps"))
 
 
 def _device_name(compute: Compute) -> str:

@@ -21,6 +21,7 @@ GOOD = {
     "any character": "root ::= .",
     "all but one": "root ::= [^\\n]*",
     "nothing at all": "root ::= ",
+    "control characters in a class": 'root ::= [^"\\\\\\x7F\\x00-\\x1F]',
     "white space that may be empty": 'ws ::= [ \\t]*\nroot ::= ws "a" ws "b"',
 }
 BAD = {
@@ -45,6 +46,7 @@ BAD = {
     "a class that leaves nothing": ("root ::= [^\\x01-\\U0010FFFF]", "nothing can match"),
     "a reversed range": ("root ::= [z-a]", "is empty"),
     "a NUL": ('root ::= "\\x00"', "U+0000"),
+    "a raw NUL": ('root ::= "a" # \0', "NUL"),
     "a surrogate": ('root ::= "\\uD800"', "U+D800"),
     "a literal without end": ('root ::= "abc', "'\"'"),
     "a token reference": ("root ::= <think>", "single tokens"),

@@ -16,14 +16,15 @@ from stillhouse.roles.product_owner.signature import REQUIREMENTS
 
 NAME_CHARACTERS = 80
 SUMMARY_CHARACTERS = 480
-VISION_ITEM_CHARACTERS = 240
-REVIEW_ITEM_CHARACTERS = 480
+BRIEF_CHARACTERS = 320
+NOTE_CHARACTERS = 480
 NARRATIVE_CHARACTERS = 800
-"""Most characters of a text; an escaped one counts once. The recordings have at most 46, 403, 189, 419 and 665."""
+"""Most characters of a text; an escaped one counts once. Gaps, conflicts and actions are notes, all other items brief.
+The recordings have at most 46, 403, 236, 419 and 665."""
 SHORT_LIST_ITEMS = 6
 LONG_LIST_ITEMS = 12
-"""Most items of a list; key_capabilities and aligned are long. The recordings have at most 5 and 12. A weak student fills
-every list to its bound, so a bound is what its answers cost."""
+"""Most items of a list; key_capabilities and aligned are long. The recordings have at most 5 and 12. A weak student
+fills every list to its bound, so the bounds are what its answers cost."""
 
 MAX_IDS = 64
 MAX_ID_CHARACTERS = 32
@@ -60,23 +61,23 @@ def requirement_ids(inputs: Mapping[str, str]) -> list[str]:
 
 
 def _document(ids: int) -> list[str]:
-    some = _list("vision-item")
-    capabilities = _list("vision-item", most=LONG_LIST_ITEMS)
+    some = _list("brief")
+    capabilities = _list("brief", most=LONG_LIST_ITEMS)
     aligned = _list("aligned-item", indent="  ", most=min(max(LONG_LIST_ITEMS, ids), MAX_ITEMS))
     return [
         "root ::= vision review",
         r'vision ::= "```yaml VISION\nproduct_name: " name "\nproduct_summary: " paragraph "\ntarget_users:" some '
         r'"\nvalue_proposition:" some "\nkey_capabilities:" capabilities "\nnon_goals:" (none | some) '
         r'"\nsuccess_metrics:" some "\nlast_updated: \"" date "\"\n```\n"',
-        r'review ::= "```yaml REVIEW\nstatus: " status "\nsummary:" remarks "\nrequirements_alignment:\n  aligned:" '
+        r'review ::= "```yaml REVIEW\nstatus: " status "\nsummary:" some "\nrequirements_alignment:\n  aligned:" '
         r'(none | aligned) "\n  gaps:" (none | notes) "\n  conflicts:" (none | notes) '
-        r'"\nrecommended_actions:" (none | remarks) "\nnarrative: " narrative "\n```"',
+        r'"\nrecommended_actions:" (none | actions) "\nnarrative: " narrative "\n```"',
         f"status ::= {_any_of(STATUSES)}",
         'none ::= " []"',
         f"some ::= {some}",
         f"capabilities ::= {capabilities}",
-        f"remarks ::= {_list('review-item')}",
-        f"notes ::= {_list('review-item', indent='  ')}",
+        f"actions ::= {_list('note')}",
+        f"notes ::= {_list('note', indent='  ')}",
         f"aligned ::= {aligned}",
     ]
 
@@ -94,8 +95,8 @@ def _texts() -> list[str]:
     for name, most in (
         ("name", NAME_CHARACTERS),
         ("paragraph", SUMMARY_CHARACTERS),
-        ("vision-item", VISION_ITEM_CHARACTERS),
-        ("review-item", REVIEW_ITEM_CHARACTERS),
+        ("brief", BRIEF_CHARACTERS),
+        ("note", NOTE_CHARACTERS),
         ("narrative", NARRATIVE_CHARACTERS),
     ):
         rules.append(rf'{name} ::= "\"" ink char{{0,{most - 1}}} "\""')
@@ -117,10 +118,10 @@ def _date() -> list[str]:
 
 def _aligned(ids: list[str]) -> list[str]:
     if not ids:
-        return ["aligned-item ::= review-item"]
+        return ["aligned-item ::= brief"]
     found = (match[1].upper() for match in map(_ID_PREFIX.match, ids) if match)
     prefixes = list(dict.fromkeys([*_USUAL_PREFIXES, *found]))[:MAX_PREFIXES]
-    rest = REVIEW_ITEM_CHARACTERS - MAX_ID_CHARACTERS
+    rest = BRIEF_CHARACTERS - MAX_ID_CHARACTERS
     return [
         r'aligned-item ::= "\"" (id (boundary rest)? | free) "\""',
         f"id ::= {_any_of(ids)}",
@@ -145,7 +146,7 @@ def _free(prefixes: Iterable[str]) -> list[str]:
         ways = [f"[{letter}{letter.lower()}] {_free_name(node + letter)}" for letter in onward]
         ways += [f"({_class_without(blocked)} | other) rest"]
         if node in whole:
-            ways.append(f"[ _-] (({_class_without('0123456789')} | other) rest)?")
+            ways.append(f"[ _-] (({_class_without('0123456789 ')} | other) rest)?")
         ending = ' | ""' if node else ""
         rules.append(f"{_free_name(node)} ::= {' | '.join(ways)}{ending}")
     return rules
