@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +78,11 @@ def machine_in(directory: Path) -> Machine:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, float]]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, float]:
     machine = machine_in(tmp_path_factory.mktemp("uninterrupted") / "machine")
     started = time.monotonic()
     machine.run()
-    yield machine, time.monotonic() - started
+    return machine, time.monotonic() - started
 
 
 def stages_of(runner: int) -> list[int]:

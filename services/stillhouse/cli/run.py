@@ -13,13 +13,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from stillhouse.cli.errors import say_error
 from stillhouse.cli.progress import view_for
 from stillhouse.cli.store import default_store_uri
 from stillhouse.errors import (
     EXIT_CHECK_FAILED,
     EXIT_DONE,
     EXIT_INTERRUPTED,
-    EXIT_PERMANENT,
     EXIT_TERMINATED,
     StillhouseError,
 )
@@ -67,13 +67,17 @@ def run(
         return
     with exclusive(directory) as lock, interruptible() as stopping:
         backend.hold(lock)
-        console.print(f"run {distillation.metadata.name}, store {opened.uri}, log {backend.log_file}", highlight=False)
+        console.print(
+            f"run    {distillation.metadata.name}\nstore  {opened.uri}\nlog    {backend.log_file}",
+            soft_wrap=True,
+            highlight=False,
+        )
         try:
             with view_for(console) as view:
                 result = Runner(distillation, inputs, opened, backend, view.show).run(stopping.event)
         finally:
             backend.close()
-        exit_code = _conclude(console, distillation.metadata.name, result, stopping)
+        exit_code = _conclude(console, distillation.metadata.name, result, stopping, backend.log_file)
         if serve and exit_code == EXIT_DONE:
             _serve(console, backend, opened, distillation.metadata.name, spec.serve.port, stopping.event)
     raise typer.Exit(exit_code)
@@ -116,7 +120,7 @@ def _print_plan(console: Console, plan: Plan) -> None:
     console.print(table)
 
 
-def _conclude(console: Console, name: str, plan: Plan, stopping: Stopping) -> int:
+def _conclude(console: Console, name: str, plan: Plan, stopping: Stopping, log_file: Path) -> int:
     from stillhouse.cli.summary import print_evaluations
     from stillhouse.controller.plan import Outcome, StepState
 
@@ -127,12 +131,11 @@ def _conclude(console: Console, name: str, plan: Plan, stopping: Stopping) -> in
         console.print(f"run {name} is suspended (spec.suspend); set it to false and run again to go on")
         return EXIT_DONE
     if plan.outcome is Outcome.FAILED:
-        for step in plan.steps:
-            if step.state is StepState.FAILED:
-                Console(stderr=True).print(
-                    f"error: {step.name}: {step.message}", style="red", highlight=False, markup=False
-                )
-        return EXIT_PERMANENT
+        failed = [step for step in plan.steps if step.state is StepState.FAILED]
+        for step in failed:
+            say_error(f"{step.name}: {step.message}")
+        say_error(f"the log is {log_file}")
+        return max(step.exit_code for step in failed)
     print_evaluations(console, plan)
     console.print(f"\nchat with it:  stillhouse chat {name}", highlight=False)
     return EXIT_DONE if plan.outcome is Outcome.SUCCEEDED else EXIT_CHECK_FAILED

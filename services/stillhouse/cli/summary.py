@@ -62,6 +62,7 @@ def _print_making(console: Console, plan: Plan) -> None:
             f"\ndata      {data.rows_read} rows read; {data.train_records} train, {data.tuning_records} tuning, "
             f"{data.validation_records} validation; refused: {reasons or 'none'}",
             highlight=False,
+            soft_wrap=True,
         )
     if train_step.manifest is not None and train_step.manifest.result.Unpack(training):
         console.print(
@@ -69,6 +70,7 @@ def _print_making(console: Console, plan: Plan) -> None:
             f"{training.final_train_loss:.4f}, best tuning loss {training.best_tuning_loss:.4f} "
             f"at step {training.best_step}\n",
             highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -69,6 +69,8 @@ class PlannedStep:
     """The model that has to be served beside the job while it runs."""
     manifest: Manifest | None = None
     message: str = ""
+    exit_code: int = 0
+    """Of the job, for a step that failed: whether trying again later can help."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,20 @@ def _observe(
     key = request_key(definition.name, definition.logic_version, step.request)
     manifest = manifests(definition.name, key)
     state, message = StepState.DONE, ""
+    seen = observations.get(key)
     if manifest is None:
-        state, message = _state(observations.get(key), now=now)
+        state, message = _state(seen, now=now)
     return PlannedStep(
-        step.name, definition.service, definition.name, state, key, step.request, step.serves, manifest, message
+        step.name,
+        definition.service,
+        definition.name,
+        state,
+        key,
+        step.request,
+        step.serves,
+        manifest,
+        message,
+        _failure_code(seen) if state is StepState.FAILED and seen is not None else 0,
     )
 
 
@@ -155,6 +167,11 @@ def _state(seen: Observation | None, *, now: float) -> tuple[StepState, str]:
         return StepState.FAILED, f"{seen.message} (gave up after {seen.attempts} attempts)"
     wait = seen.ended_at + _FIRST_RETRY_SECONDS * 2 ** (seen.attempts - 1) - now
     return (StepState.RETRYING, seen.message) if wait > 0 else (StepState.READY, seen.message)
+
+
+def _failure_code(seen: Observation) -> int:
+    """A job that was given up may succeed another day; a permanent failure keeps its code."""
+    return EXIT_TEMPORARY if seen.exit_code in _TRY_AGAIN or seen.exit_code <= 0 else seen.exit_code
 
 
 def _distinct(steps: Sequence[PlannedStep]) -> list[PlannedStep]:

@@ -155,7 +155,6 @@ def evaluate(
     gated: bool,
 ) -> EvaluateRequest:
     """The model on the held-out rows under a constraint, with the spec's gates where it is `gated`."""
-    reference = dataset.scores.mean
     return EvaluateRequest(
         role=_role(load_role(spec.role)),
         model=model,
@@ -165,7 +164,7 @@ def evaluate(
         temperature=number(spec.evaluation.temperature),
         seed=spec.evaluation.seed,
         gates=gates(spec) if gated else [],
-        reference_score=reference,
+        reference_score=dataset.teacher_scores.mean,
         reference_source="dataset",
         baseline=None if baseline is None else baseline.summary,
         metric=spec.dataset.metric or "",

@@ -186,6 +186,7 @@ def _commit(context: JobContext, figures: _Figures, division: Division) -> Build
         rows_read=statistics.funnel.rows_read,
         refused_by_reason=statistics.funnel.refused,
         scores=_message(division.scores),
+        teacher_scores=_message(figures.clean.summary()),
         statistics=struct,
     )
 
@@ -195,7 +196,6 @@ def _statistics(figures: _Figures, division: Division) -> DatasetStatistics:
         groups=division.groups[Use.TRAIN] + division.groups[Use.TUNING],
         extra={
             "answered_scores": figures.answered.summary().as_json(),
-            "clean_answered_scores": figures.clean.summary().as_json(),
             **division.as_json(),
         },
     )

@@ -203,6 +203,7 @@ class BuildDatasetResult(_message.Message):
     ROWS_READ_FIELD_NUMBER: _builtins.int
     REFUSED_BY_REASON_FIELD_NUMBER: _builtins.int
     SCORES_FIELD_NUMBER: _builtins.int
+    TEACHER_SCORES_FIELD_NUMBER: _builtins.int
     STATISTICS_FIELD_NUMBER: _builtins.int
     train_records: _builtins.int
     tuning_records: _builtins.int
@@ -226,6 +227,10 @@ class BuildDatasetResult(_message.Message):
     @_builtins.property
     def scores(self) -> _record_pb2.ScoreStatistics: ...
     @_builtins.property
+    def teacher_scores(self) -> _record_pb2.ScoreStatistics:
+        """Of the teacher's answers as they were given, all that are not contaminated: what a student is compared with."""
+
+    @_builtins.property
     def statistics(self) -> _struct_pb2.Struct:
         """Everything else that `stillhouse dataset stats` prints: by model, by tier, by threshold, near duplicates."""
 
@@ -242,11 +247,12 @@ class BuildDatasetResult(_message.Message):
         rows_read: _builtins.int = ...,
         refused_by_reason: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         scores: _record_pb2.ScoreStatistics | None = ...,
+        teacher_scores: _record_pb2.ScoreStatistics | None = ...,
         statistics: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused", "scores", b"scores", "statistics", b"statistics", "train", b"train", "tuning", b"tuning", "validation", b"validation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused", "scores", b"scores", "statistics", b"statistics", "teacher_scores", b"teacher_scores", "train", b"train", "tuning", b"tuning", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused", "refused_by_reason", b"refused_by_reason", "rows_read", b"rows_read", "scores", b"scores", "statistics", b"statistics", "train", b"train", "train_records", b"train_records", "tuning", b"tuning", "tuning_records", b"tuning_records", "validation", b"validation", "validation_records", b"validation_records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused", "refused_by_reason", b"refused_by_reason", "rows_read", b"rows_read", "scores", b"scores", "statistics", b"statistics", "teacher_scores", b"teacher_scores", "train", b"train", "train_records", b"train_records", "tuning", b"tuning", "tuning_records", b"tuning_records", "validation", b"validation", "validation_records", b"validation_records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,7 +61,7 @@ def result_of(step_name: str, *, passed: bool) -> Message:
     match step_name:
         case "dataset":
             return BuildDatasetResult(
-                train=blob("2"), tuning=blob("3"), validation=blob("4"), scores=ScoreStatistics(mean=0.9)
+                train=blob("2"), tuning=blob("3"), validation=blob("4"), teacher_scores=ScoreStatistics(mean=0.9)
             )
         case "base":
             return PrepareBaseResult(base=ArtifactSet(files=[blob("5")]), license="apache-2.0")

@@ -53,8 +53,8 @@ def test_the_48_contaminated_records_are_refused_and_most_clean_ones_stay(tmp_pa
     assert result.validation_records == 34
     assert result.scores.mean > 0.9
     statistics = MessageToDict(result.statistics)
-    assert statistics["clean_answered_scores"]["count"] == 271
-    assert statistics["clean_answered_scores"]["mean"] == pytest.approx(0.899, abs=0.001)
+    assert result.teacher_scores.count == 271
+    assert result.teacher_scores.mean == pytest.approx(0.899, abs=0.001)
     assert statistics["near_duplicates"]["validation_groups"] == 8
     groups = {
         name: {role.group_key(record.inputs) for record in _records(store, artifact)}

@@ -59,7 +59,10 @@ def test_a_file_written_with_all_defaults_reads_back_equal(tmp_path: Path) -> No
         (with_value("spec.studnet", {}), "spec.studnet is unknown; did you mean student?"),
         (with_value("spec.dataset.minScores", "0.8"), "spec.dataset.minScores is unknown; did you mean minScore?"),
         (with_value("spec.student.lora", {"zzz": 1}), "spec.student.lora.zzz is unknown; known here: rank, alpha"),
-        (with_value("spec.dataset.imports", [{"url": "x"}]), "spec.dataset.imports[0].url is unknown; did you mean uri?"),
+        (
+            with_value("spec.dataset.imports", [{"url": "x"}]),
+            "spec.dataset.imports[0].url is unknown; did you mean uri?",
+        ),
         (with_value("spec.dataset.minScore", 0.8), 'write "0.8"'),
         (with_value("spec.dataset.minScore", "1.2"), "1.2 is not within 0 and 1"),
         (with_value("spec.dataset.minScore", "high"), "'high' is no decimal"),

@@ -20,7 +20,7 @@ BRIEF_CHARACTERS = 320
 NOTE_CHARACTERS = 480
 NARRATIVE_CHARACTERS = 800
 """Most characters of a text; an escaped one counts once. Gaps, conflicts and actions are notes, all other items brief.
-The recordings have at most 46, 403, 236, 419 and 665."""
+The recordings have at most 46, 403, 305, 405 and 665."""
 SHORT_LIST_ITEMS = 6
 LONG_LIST_ITEMS = 12
 """Most items of a list; key_capabilities and aligned are long. The recordings have at most 5 and 12. A weak student
