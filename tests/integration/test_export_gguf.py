@@ -203,7 +203,7 @@ def test_a_tokenizer_that_does_not_split_digits_fails_the_parity_gate(exported: 
     skewed = replace(probes, text_tokens=tuple(tuple(chat.ids(text)) for text in probes.texts))
     model = exported.fetch("model_f16", tmp_path)
     found = gates.measure(model, skewed, reference, scratch=tmp_path, stopping=threading.Event(), with_texts=True)
-    assert found.parity.rendered_mismatches == len(RECORDS)
+    assert len(found.parity.mismatches) > 20
     with pytest.raises(FailedPrecondition, match="token parity failed"):
         gates.require_parity(found.parity)
 

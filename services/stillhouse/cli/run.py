@@ -21,6 +21,7 @@ from stillhouse.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
+    InvalidArgument,
     StillhouseError,
 )
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stillhouse.artifacts.store import Store
     from stillhouse.controller.local import LocalBackend
     from stillhouse.controller.plan import Plan
+    from stillhouse.spec.models import Distillation
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A Distillation (YAML).")]
 SetOption = Annotated[
@@ -53,10 +55,9 @@ def run(
     from stillhouse.controller.local import LocalBackend
     from stillhouse.controller.runner import Runner
     from stillhouse.controller.runs import exclusive, run_directory
-    from stillhouse.spec.loading import load_distillation
 
     console = Console()
-    distillation = load_distillation(file, overrides or ())
+    distillation = load_file(file, overrides)
     spec = distillation.spec
     opened = Store.open(store or spec.store or default_store_uri())
     inputs = bring_in(spec, opened, directory=Path.cwd())
@@ -81,6 +82,21 @@ def run(
         if serve and exit_code == EXIT_DONE:
             _serve(console, backend, opened, distillation.metadata.name, spec.serve.port, stopping.event)
     raise typer.Exit(exit_code)
+
+
+def load_file(file: Path, overrides: list[str] | None) -> Distillation:
+    """The Distillation; a wrong --set is wrong usage, a wrong file bad data."""
+    from stillhouse.controller.requests import check
+    from stillhouse.spec.loading import load_distillation
+
+    try:
+        distillation = load_distillation(file, overrides or ())
+    except InvalidArgument as exc:
+        if exc.field == "set":
+            raise typer.BadParameter(exc.message, param_hint="--set") from exc
+        raise
+    check(distillation.spec)
+    return distillation
 
 
 class Stopping:
@@ -135,7 +151,7 @@ def _conclude(console: Console, name: str, plan: Plan, stopping: Stopping, log_f
         for step in failed:
             say_error(f"{step.name}: {step.message}")
         say_error(f"the log is {log_file}")
-        return max(step.exit_code for step in failed)
+        return min(step.exit_code for step in failed)
     print_evaluations(console, plan)
     console.print(f"\nchat with it:  stillhouse chat {name}", highlight=False)
     return EXIT_DONE if plan.outcome is Outcome.SUCCEEDED else EXIT_CHECK_FAILED

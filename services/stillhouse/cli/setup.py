@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stillhouse.cli.run import FileArgument, SetOption, StoreOption
+from stillhouse.cli.run import FileArgument, SetOption, StoreOption, load_file
 from stillhouse.cli.store import default_store_uri
 from stillhouse.errors import EXIT_CHECK_FAILED, FailedPrecondition
 
@@ -33,16 +33,10 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the file with all defaults filled in.")] = False,
 ) -> None:
     """Check a Distillation without running anything."""
-    from stillhouse.controller.requests import Inputs, build_dataset, training_options
-    from stillhouse.roles.role import load_role
-    from stillhouse.spec.loading import load_distillation
-    from stillhouse.v1.artifact_pb2 import Artifact
+    from stillhouse.controller.requests import training_options
 
-    distillation = load_distillation(file, overrides or ())
-    load_role(distillation.spec.role)
+    distillation = load_file(file, overrides)
     lora, training = training_options(distillation.spec)
-    placeholder = Artifact(name="import.jsonl", sha256="0" * 64)
-    build_dataset(distillation.spec, Inputs(tuple(placeholder for _ in distillation.spec.dataset.imports)))
     if as_json:
         typer.echo(json.dumps(distillation.model_dump(mode="json", by_alias=True), indent=1))
         return

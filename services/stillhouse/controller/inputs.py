@@ -19,6 +19,7 @@ from stillhouse.spec.models import DistillationSpec, Import, Synthesized
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 
 _ARTIFACT = "sha256:"
+_JSONL = "application/jsonl"
 
 
 def bring_in(spec: DistillationSpec, store: Store, *, directory: Path) -> Inputs:
@@ -27,25 +28,23 @@ def bring_in(spec: DistillationSpec, store: Store, *, directory: Path) -> Inputs
     Relative paths are below `directory`. Raises NotFound, PermissionDenied, DataLoss (another sha256 than the spec
     says) or Unavailable; the message names the spec's path.
     """
-    imports = tuple(
-        _import(source, spec, store, directory, f"spec.dataset.imports[{index}]")
-        for index, source in enumerate(spec.dataset.imports)
-    )
+    imports = tuple(_import(source, spec, store, directory, index) for index, source in enumerate(spec.dataset.imports))
     validation = None
     if spec.dataset.validation is not None:
         rows = spec.dataset.validation
-        validation = _bytes(rows.uri, rows.sha256, store, directory, "spec.dataset.validation")
+        validation = _bytes(rows.uri, rows.sha256, store, directory, "spec.dataset.validation", name="validation.jsonl")
     return Inputs(imports, validation, _base_directory(spec, store, directory))
 
 
-def _import(source: Import, spec: DistillationSpec, store: Store, directory: Path, where: str) -> Artifact:
+def _import(source: Import, spec: DistillationSpec, store: Store, directory: Path, index: int) -> Artifact:
+    name, where = f"import-{index}.jsonl", f"spec.dataset.imports[{index}]"
     if source.synthesized is not None:
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "synthesized.jsonl"
             with path.open("w", encoding="utf-8") as file:
                 file.writelines(synthesized_rows(spec.role, source.synthesized))
-            return store.put_file(path, name="import.jsonl", media_type="application/jsonl")
-    return _bytes(source.uri or "", source.sha256, store, directory, where)
+            return store.put_file(path, name=name, media_type=_JSONL)
+    return _bytes(source.uri or "", source.sha256, store, directory, where, name=name)
 
 
 def synthesized_rows(role_name: str, wanted: Synthesized) -> Iterator[str]:
@@ -57,14 +56,15 @@ def synthesized_rows(role_name: str, wanted: Synthesized) -> Iterator[str]:
         yield json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def _bytes(uri: str, sha256: str | None, store: Store, directory: Path, where: str) -> Artifact:
+def _bytes(uri: str, sha256: str | None, store: Store, directory: Path, where: str, *, name: str) -> Artifact:
+    """The name enters the digest, so it says what the bytes are for; what their user calls them may change."""
     if uri.startswith(_ARTIFACT):
         digest = uri.removeprefix(_ARTIFACT)
         if not store.has_blob(digest):
             raise NotFound(f"{where}: no artifact {uri} in {store.uri}", field=where)
-        return Artifact(name="import.jsonl", sha256=digest)
+        return Artifact(name=name, sha256=digest)
     path = _local_path(uri, directory)
-    artifact = _local_file(path, store, where) if path is not None else _remote(uri, store, where)
+    artifact = _local_file(path, store, where, name) if path is not None else _remote(uri, store, where, name)
     if sha256 is not None and artifact.sha256 != sha256:
         raise DataLoss(f"{where}: {uri} has sha256 {artifact.sha256}, the spec says {sha256}", field=where)
     return artifact
@@ -77,7 +77,7 @@ def _local_path(uri: str, directory: Path) -> Path | None:
     return None if "://" in uri else directory / Path(uri).expanduser()
 
 
-def _local_file(path: Path, store: Store, where: str) -> Artifact:
+def _local_file(path: Path, store: Store, where: str, name: str) -> Artifact:
     try:
         path.stat()
         if not path.is_file():
@@ -88,22 +88,22 @@ def _local_file(path: Path, store: Store, where: str) -> Artifact:
         raise NotFound(f"{where}: {path} does not exist", field=where) from exc
     except PermissionError as exc:
         raise PermissionDenied(f"{where}: {path} cannot be read", field=where) from exc
-    return store.put_file(path, name="import.jsonl", media_type="application/jsonl")
+    return store.put_file(path, name=name, media_type=_JSONL)
 
 
-def _remote(uri: str, store: Store, where: str) -> Artifact:
-    root, _, name = uri.rpartition("/")
+def _remote(uri: str, store: Store, where: str, name: str) -> Artifact:
+    root, _, path_in_root = uri.rpartition("/")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "download"
         try:
             with path.open("wb") as file:
-                for chunk in obstore.get(from_url(root), name).stream():
+                for chunk in obstore.get(from_url(root), path_in_root).stream():
                     file.write(chunk)
         except FileNotFoundError as exc:
             raise NotFound(f"{where}: {uri} does not exist", field=where) from exc
         except Exception as exc:  # obstore's errors share no base class that is public
             raise Unavailable(f"{where}: {uri} cannot be read: {str(exc).splitlines()[0]}", field=where) from exc
-        return store.put_file(path, name="import.jsonl", media_type="application/jsonl")
+        return store.put_file(path, name=name, media_type=_JSONL)
 
 
 def _base_directory(spec: DistillationSpec, store: Store, directory: Path) -> ArtifactSet | None:

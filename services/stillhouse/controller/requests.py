@@ -35,6 +35,12 @@ class Inputs:
     base_directory: ArtifactSet | None = None
 
 
+def check(spec: DistillationSpec) -> None:
+    """Raises InvalidArgument for what the models cannot see: unknown roles, guards and presets, impossible splits."""
+    training_options(spec)
+    build_dataset(spec, Inputs(tuple(Artifact() for _ in spec.dataset.imports)))
+
+
 def build_dataset(spec: DistillationSpec, inputs: Inputs) -> BuildDatasetRequest:
     """The data set. Without validation rows, part of the input groups is held out (70/15/15)."""
     dataset = spec.dataset
@@ -57,10 +63,11 @@ def build_dataset(spec: DistillationSpec, inputs: Inputs) -> BuildDatasetRequest
     return BuildDatasetRequest(
         role=_role(role),
         imports=[
-            DatasetImport(rows=artifact, model=source.model or "")
+            DatasetImport(rows=artifact, model=source.model or "", source=source.uri or "synthesized records")
             for artifact, source in zip(inputs.imports, dataset.imports, strict=True)
         ],
         validation=inputs.validation,
+        validation_source=dataset.validation.uri if dataset.validation is not None else "",
         guards=guards,
         min_score=number(dataset.min_score),
         train_fraction=train,

@@ -35,10 +35,11 @@ _ROWS_A_REPORT = 20
 
 @dataclass(frozen=True)
 class _Source:
-    """An import or the validation set, fetched: `name` is for error messages."""
+    """An import or the validation set, fetched: `name` is for what is written, `called` for its user's eyes."""
 
     path: Path
     name: str
+    called: str
     model: str = ""
 
 
@@ -55,15 +56,15 @@ def build_for(role: Role, context: JobContext, request: BuildDatasetRequest) -> 
     """`build` for a role at hand."""
     options = options_of(request, role)
     sources = [
-        _fetch(context, one.rows, f"import-{number}.jsonl", model=one.model)
+        _fetch(context, one.rows, f"import-{number}.jsonl", model=one.model, called=one.source)
         for number, one in enumerate(request.imports)
     ]
     validation = None
     if request.HasField("validation"):
-        validation = _fetch(context, request.validation, "held-out.jsonl")
+        validation = _fetch(context, request.validation, "held-out.jsonl", called=request.validation_source)
     index = ContaminationIndex(_group_keys(validation, role) if validation else ())
     if validation and not len(index):
-        raise FailedPrecondition(f"the validation set {validation.name} holds no row", field="validation")
+        raise FailedPrecondition(f"the validation set {validation.called} holds no row", field="validation")
     figures = _sift(role, context, options, sources, index)
     held_out = HeldOut(_candidates(validation, role, answered=False), index) if validation else None
     division = divide(context.workspace, role, fractions=options.fractions, seed=options.seed, held_out=held_out)
@@ -107,12 +108,12 @@ def _sift(
         (context.workspace / "kept.jsonl").open("w", encoding="utf-8", newline="\n") as kept,
         (context.workspace / "refused.jsonl").open("w", encoding="utf-8", newline="\n") as refused,
     ):
-        for candidate in _all_candidates(sources, role):
+        for source, candidate in _all_candidates(sources, role):
             context.raise_if_stopping()
             verdict = sieve.sift(candidate)
             figures.take(verdict)
             if isinstance(verdict, Refused):
-                refused.write(_refused_line(candidate, verdict))
+                refused.write(_refused_line(source, candidate, verdict))
             else:
                 kept.write(write_record(verdict.record))
             reporter.row()
@@ -212,20 +213,22 @@ def _message(summary: ScoreSummary) -> ScoreStatistics:
     )
 
 
-def _fetch(context: JobContext, artifact: Artifact, file_name: str, *, model: str = "") -> _Source:
+def _fetch(context: JobContext, artifact: Artifact, file_name: str, *, model: str = "", called: str = "") -> _Source:
     """Whole and verified before the first row is read, so that a broken blob is not taken for broken rows."""
     path = context.store.fetch(artifact, context.workspace / file_name)
-    return _Source(path, artifact.name or f"sha256:{artifact.sha256}", model)
+    name = artifact.name or f"sha256:{artifact.sha256}"
+    return _Source(path, name, called or name, model)
 
 
-def _all_candidates(sources: list[_Source], role: Role) -> Iterator[Candidate]:
+def _all_candidates(sources: list[_Source], role: Role) -> Iterator[tuple[_Source, Candidate]]:
     for source in sources:
-        yield from _candidates(source, role, answered=True)
+        for candidate in _candidates(source, role, answered=True):
+            yield source, candidate
 
 
 def _candidates(source: _Source, role: Role, *, answered: bool) -> Iterator[Candidate]:
-    lines = lines_of(source.path, source=source.name)
-    for candidate in read_candidates(lines, source=source.name, shape=role, answered=answered):
+    lines = lines_of(source.path, source=source.called)
+    for candidate in read_candidates(lines, source=source.called, shape=role, answered=answered):
         yield _labelled(candidate, source.model)
 
 
@@ -241,10 +244,10 @@ def _labelled(candidate: Candidate, model: str) -> Candidate:
     return replace(candidate, labels={**candidate.labels, "model": model})
 
 
-def _refused_line(candidate: Candidate, refused: Refused) -> str:
+def _refused_line(source: _Source, candidate: Candidate, refused: Refused) -> str:
     return json_line(
         {
-            "file": candidate.row.source,
+            "file": source.name,
             "line": candidate.row.line,
             "reason": refused.reason,
             "details": list(refused.details),

@@ -28,7 +28,7 @@ from stillhouse.v1 import common_pb2 as stillhouse_dot_v1_dot_common__pb2
 from stillhouse.v1 import record_pb2 as stillhouse_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#stillhouse/v1/dataset_builder.proto\x12\rstillhouse.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1cstillhouse/v1/artifact.proto\x1a\x1astillhouse/v1/common.proto\x1a\x1astillhouse/v1/record.proto\"\x88\x03\n\x13\x42uildDatasetRequest\x12*\n\x04role\x18\x01 \x01(\x0b\x32\x1c.stillhouse.v1.RoleReference\x12-\n\x07imports\x18\x02 \x03(\x0b\x32\x1c.stillhouse.v1.DatasetImport\x12+\n\nvalidation\x18\x03 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x0e\n\x06guards\x18\x04 \x03(\t\x12\x11\n\tmin_score\x18\x05 \x01(\x01\x12\x16\n\x0etrain_fraction\x18\x06 \x01(\x01\x12\x1b\n\x13validation_fraction\x18\x07 \x01(\x01\x12\x0c\n\x04seed\x18\x08 \x01(\x03\x12\x13\n\x0bmin_records\x18\t \x01(\x03\x12\x16\n\x0emin_mean_score\x18\n \x01(\x01\x12-\n\x07\x62\x61lance\x18\x0b \x03(\x0b\x32\x1c.stillhouse.v1.BalanceTarget\x12\x0e\n\x06metric\x18\x0c \x01(\t\x12\x17\n\tstore_uri\x18\x14 \x01(\tB\x04\xe8\xc4\x19\x01\"E\n\rDatasetImport\x12%\n\x04rows\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\r\n\x05model\x18\x02 \x01(\t\"B\n\rBalanceTarget\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x13\n\x0bmax_records\x18\x03 \x01(\x03\"\x81\x01\n\x14\x42uildDatasetResponse\x12+\n\x08progress\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.ProgressH\x00\x12\x33\n\x06result\x18\x02 \x01(\x0b\x32!.stillhouse.v1.BuildDatasetResultH\x00\x42\x07\n\x05\x65vent\"\xba\x04\n\x12\x42uildDatasetResult\x12&\n\x05train\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\'\n\x06tuning\x18\x02 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12+\n\nvalidation\x18\x03 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12(\n\x07refused\x18\x04 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x15\n\rtrain_records\x18\x05 \x01(\x03\x12\x16\n\x0etuning_records\x18\x06 \x01(\x03\x12\x1a\n\x12validation_records\x18\x07 \x01(\x03\x12\x11\n\trows_read\x18\x08 \x01(\x03\x12Q\n\x11refused_by_reason\x18\t \x03(\x0b\x32\x36.stillhouse.v1.BuildDatasetResult.RefusedByReasonEntry\x12.\n\x06scores\x18\n \x01(\x0b\x32\x1e.stillhouse.v1.ScoreStatistics\x12\x36\n\x0eteacher_scores\x18\x0c \x01(\x0b\x32\x1e.stillhouse.v1.ScoreStatistics\x12+\n\nstatistics\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x1a\x36\n\x14RefusedByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32r\n\x15\x44\x61tasetBuilderService\x12Y\n\x0c\x42uildDataset\x12\".stillhouse.v1.BuildDatasetRequest\x1a#.stillhouse.v1.BuildDatasetResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#stillhouse/v1/dataset_builder.proto\x12\rstillhouse.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1cstillhouse/v1/artifact.proto\x1a\x1astillhouse/v1/common.proto\x1a\x1astillhouse/v1/record.proto\"\xa9\x03\n\x13\x42uildDatasetRequest\x12*\n\x04role\x18\x01 \x01(\x0b\x32\x1c.stillhouse.v1.RoleReference\x12-\n\x07imports\x18\x02 \x03(\x0b\x32\x1c.stillhouse.v1.DatasetImport\x12+\n\nvalidation\x18\x03 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x0e\n\x06guards\x18\x04 \x03(\t\x12\x11\n\tmin_score\x18\x05 \x01(\x01\x12\x16\n\x0etrain_fraction\x18\x06 \x01(\x01\x12\x1b\n\x13validation_fraction\x18\x07 \x01(\x01\x12\x0c\n\x04seed\x18\x08 \x01(\x03\x12\x13\n\x0bmin_records\x18\t \x01(\x03\x12\x16\n\x0emin_mean_score\x18\n \x01(\x01\x12-\n\x07\x62\x61lance\x18\x0b \x03(\x0b\x32\x1c.stillhouse.v1.BalanceTarget\x12\x0e\n\x06metric\x18\x0c \x01(\t\x12\x17\n\tstore_uri\x18\x14 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x1f\n\x11validation_source\x18\x15 \x01(\tB\x04\xe8\xc4\x19\x01\"[\n\rDatasetImport\x12%\n\x04rows\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x06source\x18\x03 \x01(\tB\x04\xe8\xc4\x19\x01\"B\n\rBalanceTarget\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x13\n\x0bmax_records\x18\x03 \x01(\x03\"\x81\x01\n\x14\x42uildDatasetResponse\x12+\n\x08progress\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.ProgressH\x00\x12\x33\n\x06result\x18\x02 \x01(\x0b\x32!.stillhouse.v1.BuildDatasetResultH\x00\x42\x07\n\x05\x65vent\"\xba\x04\n\x12\x42uildDatasetResult\x12&\n\x05train\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\'\n\x06tuning\x18\x02 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12+\n\nvalidation\x18\x03 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12(\n\x07refused\x18\x04 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x15\n\rtrain_records\x18\x05 \x01(\x03\x12\x16\n\x0etuning_records\x18\x06 \x01(\x03\x12\x1a\n\x12validation_records\x18\x07 \x01(\x03\x12\x11\n\trows_read\x18\x08 \x01(\x03\x12Q\n\x11refused_by_reason\x18\t \x03(\x0b\x32\x36.stillhouse.v1.BuildDatasetResult.RefusedByReasonEntry\x12.\n\x06scores\x18\n \x01(\x0b\x32\x1e.stillhouse.v1.ScoreStatistics\x12\x36\n\x0eteacher_scores\x18\x0c \x01(\x0b\x32\x1e.stillhouse.v1.ScoreStatistics\x12+\n\nstatistics\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x1a\x36\n\x14RefusedByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x32r\n\x15\x44\x61tasetBuilderService\x12Y\n\x0c\x42uildDataset\x12\".stillhouse.v1.BuildDatasetRequest\x1a#.stillhouse.v1.BuildDatasetResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,20 +37,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BUILDDATASETREQUEST'].fields_by_name['store_uri']._loaded_options = None
   _globals['_BUILDDATASETREQUEST'].fields_by_name['store_uri']._serialized_options = b'\350\304\031\001'
+  _globals['_BUILDDATASETREQUEST'].fields_by_name['validation_source']._loaded_options = None
+  _globals['_BUILDDATASETREQUEST'].fields_by_name['validation_source']._serialized_options = b'\350\304\031\001'
+  _globals['_DATASETIMPORT'].fields_by_name['source']._loaded_options = None
+  _globals['_DATASETIMPORT'].fields_by_name['source']._serialized_options = b'\350\304\031\001'
   _globals['_BUILDDATASETRESULT_REFUSEDBYREASONENTRY']._loaded_options = None
   _globals['_BUILDDATASETRESULT_REFUSEDBYREASONENTRY']._serialized_options = b'8\001'
   _globals['_BUILDDATASETREQUEST']._serialized_start=171
-  _globals['_BUILDDATASETREQUEST']._serialized_end=563
-  _globals['_DATASETIMPORT']._serialized_start=565
-  _globals['_DATASETIMPORT']._serialized_end=634
-  _globals['_BALANCETARGET']._serialized_start=636
-  _globals['_BALANCETARGET']._serialized_end=702
-  _globals['_BUILDDATASETRESPONSE']._serialized_start=705
-  _globals['_BUILDDATASETRESPONSE']._serialized_end=834
-  _globals['_BUILDDATASETRESULT']._serialized_start=837
-  _globals['_BUILDDATASETRESULT']._serialized_end=1407
-  _globals['_BUILDDATASETRESULT_REFUSEDBYREASONENTRY']._serialized_start=1353
-  _globals['_BUILDDATASETRESULT_REFUSEDBYREASONENTRY']._serialized_end=1407
-  _globals['_DATASETBUILDERSERVICE']._serialized_start=1409
-  _globals['_DATASETBUILDERSERVICE']._serialized_end=1523
+  _globals['_BUILDDATASETREQUEST']._serialized_end=596
+  _globals['_DATASETIMPORT']._serialized_start=598
+  _globals['_DATASETIMPORT']._serialized_end=689
+  _globals['_BALANCETARGET']._serialized_start=691
+  _globals['_BALANCETARGET']._serialized_end=757
+  _globals['_BUILDDATASETRESPONSE']._serialized_start=760
+  _globals['_BUILDDATASETRESPONSE']._serialized_end=889
+  _globals['_BUILDDATASETRESULT']._serialized_start=892
+  _globals['_BUILDDATASETRESULT']._serialized_end=1462
+  _globals['_BUILDDATASETRESULT_REFUSEDBYREASONENTRY']._serialized_start=1408
+  _globals['_BUILDDATASETRESULT_REFUSEDBYREASONENTRY']._serialized_end=1462
+  _globals['_DATASETBUILDERSERVICE']._serialized_start=1464
+  _globals['_DATASETBUILDERSERVICE']._serialized_end=1578
 # @@protoc_insertion_point(module_scope)

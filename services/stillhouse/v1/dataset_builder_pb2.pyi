@@ -39,6 +39,7 @@ class BuildDatasetRequest(_message.Message):
     BALANCE_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
     STORE_URI_FIELD_NUMBER: _builtins.int
+    VALIDATION_SOURCE_FIELD_NUMBER: _builtins.int
     min_score: _builtins.float
     """Records below it are refused."""
     train_fraction: _builtins.float
@@ -51,6 +52,8 @@ class BuildDatasetRequest(_message.Message):
     metric: _builtins.str
     """`module:function` of a metric of the user's own; empty for the role's."""
     store_uri: _builtins.str
+    validation_source: _builtins.str
+    """What their user calls the validation rows, for messages."""
     @_builtins.property
     def role(self) -> _common_pb2.RoleReference: ...
     @_builtins.property
@@ -83,10 +86,11 @@ class BuildDatasetRequest(_message.Message):
         balance: _abc.Iterable[Global___BalanceTarget] | None = ...,
         metric: _builtins.str = ...,
         store_uri: _builtins.str = ...,
+        validation_source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "guards", b"guards", "imports", b"imports", "metric", b"metric", "min_mean_score", b"min_mean_score", "min_records", b"min_records", "min_score", b"min_score", "role", b"role", "seed", b"seed", "store_uri", b"store_uri", "train_fraction", b"train_fraction", "validation", b"validation", "validation_fraction", b"validation_fraction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "guards", b"guards", "imports", b"imports", "metric", b"metric", "min_mean_score", b"min_mean_score", "min_records", b"min_records", "min_score", b"min_score", "role", b"role", "seed", b"seed", "store_uri", b"store_uri", "train_fraction", b"train_fraction", "validation", b"validation", "validation_fraction", b"validation_fraction", "validation_source", b"validation_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -98,8 +102,11 @@ class DatasetImport(_message.Message):
 
     ROWS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model to label rows with that name none."""
+    source: _builtins.str
+    """What its user calls the file, for messages; the rows' own name in the result is the artifact's."""
     @_builtins.property
     def rows(self) -> _artifact_pb2.Artifact: ...
     def __init__(
@@ -107,10 +114,11 @@ class DatasetImport(_message.Message):
         *,
         rows: _artifact_pb2.Artifact | None = ...,
         model: _builtins.str = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "rows", b"rows", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
