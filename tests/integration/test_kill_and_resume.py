@@ -6,83 +6,17 @@ import os
 import random
 import signal
 import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from stillhouse.artifacts.store import Store
-from stillhouse.controller.runs import find_run
-from stillhouse.v1.artifact_pb2 import Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.trainer_pb2 import TrainResult
+from tiny_run import FinishedRun, Machine, machine_in
 
 pytestmark = pytest.mark.timeout(1800)
 
-SPEC = """
-apiVersion: stillhouse.dev/v1alpha1
-kind: Distillation
-metadata: {name: tiny}
-spec:
-  role: product_owner
-  dataset:
-    imports: [{synthesized: {count: 24, seed: 3}}]
-    minRecords: 4
-  student:
-    base: builtin:tiny
-    training: {epochs: 2, learningRate: "1e-3", microBatchSize: 1}
-  evaluation:
-    maxTokens: 48
-    gates: {minScore: null, maxGap: null, maxMedianSeconds: null, minValidRate: null, minGuardRate: null}
-  serve: {port: 0}
-"""
 TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A laptop of its own: a store, a cache of runs, the shared downloads."""
-
-    store: Path
-    environment: dict[str, str]
-    spec: Path
-
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "stillhouse.cli", "run", str(self.spec), "--store", str(self.store)]
-        return subprocess.Popen(
-            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
-
-    def run(self) -> str:
-        process = self.start()
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode in (0, 1), output.decode()
-        return output.decode()
-
-    def manifests(self) -> dict[str, Manifest]:
-        store = Store.open(str(self.store))
-        run = find_run(store, "tiny")
-        found = {step["name"]: store.read_manifest(step["stage"], step["key"]) for step in run.steps if step["key"]}
-        return {name: manifest for name, manifest in found.items() if manifest is not None}
-
-
-def machine_in(directory: Path) -> Machine:
-    directory.mkdir(parents=True)
-    spec = directory / "tiny.yaml"
-    spec.write_text(SPEC)
-    # Locks and logs of its own; downloads are shared.
-    environment = {**os.environ, "STILLHOUSE_RUNS": str(directory / "runs"), "OMP_NUM_THREADS": "1"}
-    return Machine(directory / "store", environment, spec)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, float]:
-    machine = machine_in(tmp_path_factory.mktemp("uninterrupted") / "machine")
-    started = time.monotonic()
-    machine.run()
-    return machine, time.monotonic() - started
 
 
 def stages_of(runner: int) -> list[int]:
@@ -130,25 +64,13 @@ def moments(count: int) -> list[tuple[float, int]]:
 
 
 @pytest.mark.parametrize(("moment", "seed"), moments(2))
-def test_a_killed_run_resumes_to_the_same_end(
-    uninterrupted: tuple[Machine, float], tmp_path: Path, moment: float, seed: int
-) -> None:
-    reference, seconds = uninterrupted
-    check_resumes(machine_in(tmp_path / "machine"), reference, moment * seconds, seed)
+def test_a_killed_run_resumes_to_the_same_end(finished: FinishedRun, tmp_path: Path, moment: float, seed: int) -> None:
+    check_resumes(machine_in(tmp_path / "machine"), finished.machine, moment * finished.seconds, seed)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("moment", "seed"), moments(10))
 def test_a_killed_run_resumes_to_the_same_end_at_ten_moments(
-    uninterrupted: tuple[Machine, float], tmp_path: Path, moment: float, seed: int
+    finished: FinishedRun, tmp_path: Path, moment: float, seed: int
 ) -> None:
-    reference, seconds = uninterrupted
-    check_resumes(machine_in(tmp_path / "machine"), reference, moment * seconds, seed)
-
-
-def test_the_same_command_again_finds_everything_done(uninterrupted: tuple[Machine, float]) -> None:
-    machine, _ = uninterrupted
-    before = machine.manifests()
-    output = machine.run()
-    assert "running" not in output
-    assert machine.manifests() == before
+    check_resumes(machine_in(tmp_path / "machine"), finished.machine, moment * finished.seconds, seed)

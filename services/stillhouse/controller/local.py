@@ -22,7 +22,7 @@ from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from stillhouse.controller.plan import Observation, PlannedStep
-from stillhouse.errors import EXIT_PERMANENT, EXIT_TERMINATED, InvalidArgument
+from stillhouse.errors import EXIT_PERMANENT, EXIT_TEMPORARY, EXIT_TERMINATED, InvalidArgument
 from stillhouse.v1.artifact_pb2 import Artifact
 
 _STOP_SECONDS = 30.0
@@ -36,6 +36,8 @@ class _Job:
     status_file: Path
     attempts: int
     ended_at: float = 0.0
+    server_exit_code: int | None = None
+    """Of a server that went away while the job needed it."""
 
 
 class LocalBackend:
@@ -123,16 +125,21 @@ class LocalBackend:
             return Observation(running=True, attempts=job.attempts)
         if not job.ended_at:
             job.ended_at = time.monotonic()
+            end_process(job.process, 0)
             if job.server is not None:
                 end_process(job.server, 5.0)
         message = _status_message(job.status_file) or _exit_message(exit_code, self.log_file)
+        if job.server_exit_code is not None:
+            exit_code = job.server_exit_code if job.server_exit_code > 0 else EXIT_TEMPORARY
+            message = f"the server of the model ended with {job.server_exit_code}; see {self.log_file}"
         return Observation(
             running=False, attempts=job.attempts, exit_code=exit_code, ended_at=job.ended_at, message=message
         )
 
     def _check_server(self, job: _Job) -> None:
         """A job whose server is gone would wait in vain."""
-        if job.server is not None and job.server.poll() is not None:
+        if job.server is not None and job.server_exit_code is None and job.server.poll() is not None:
+            job.server_exit_code = job.server.returncode
             job.process.send_signal(signal.SIGTERM)
 
     def _write_request(self, step: PlannedStep, address: str) -> Path:

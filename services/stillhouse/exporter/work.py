@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,11 @@ class Prepared:
     """Hugging Face directory, merged."""
     adapter: Path | None
     """PEFT directory that llama.cpp scales right; None for a base, or where no plain LoRA says the same."""
+
+    def with_sequences(self, count: int) -> Prepared:
+        """The same with the first `count` sequences of the probes only."""
+        probes = replace(self.probes, sequences=self.probes.sequences[:count])
+        return replace(self, probes=probes, reference=Reference(self.reference.log_probabilities[:count]))
 
 
 @dataclass(frozen=True)

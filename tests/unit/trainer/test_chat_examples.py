@@ -70,7 +70,7 @@ def test_an_overlong_record_is_refused_with_its_place_and_length(tokenizer: Chat
 def test_a_record_without_an_output_is_refused_by_its_place(tokenizer: ChatTokenizer) -> None:
     broken = DataRecord(synthesized_records(1)[0].inputs, {"product_vision": "a: b"})
 
-    with pytest.raises(FailedPrecondition, match="train.jsonl:1 has no product_owner_review"):
+    with pytest.raises(FailedPrecondition, match=r"train.jsonl:1 has no product_owner_review"):
         tokenize_records([broken], role=load_role(ROLE), tokenizer=tokenizer, max_length=4096, source="train.jsonl")
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from torch.cuda import is_available as cuda_is_available
 
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 from stillhouse.trainer.options import options_of
 from stillhouse.trainer.precision import choose_compute
 from stillhouse.v1.trainer_pb2 import Lora, Training, TrainRequest
-from torch.cuda import is_available as cuda_is_available
 
 
 def request(lora: dict[str, Any] | None = None, **training: Any) -> TrainRequest:

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from job_contexts import job_context
-from safetensors.torch import load_file
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, InvalidArgument
 from stillhouse.rpc.operation import JobContext
@@ -57,13 +56,13 @@ def stop_after(step: int, new_context: Callable[..., JobContext], request: Train
 
 
 def test_the_loss_falls_on_a_repetitive_set(store: Store, new_context: Callable[..., JobContext]) -> None:
-    request = train_request(store, synthesized_records(2) * 8, None, epochs=2, learning_rate=2e-2)
+    request = train_request(store, synthesized_records(2) * 5, None, epochs=2, learning_rate=2e-2)
 
     result = train(new_context(), request, CONFIG)
 
     losses = [row["loss"] for row in curve(store, result)]
-    assert result.steps == len(losses) == 16
-    assert losses[-1] < losses[0] - 3
+    assert result.steps == len(losses) == 10
+    assert losses[-1] < losses[0] - 2
     assert result.final_train_loss == losses[-1]
 
 
@@ -80,7 +79,7 @@ def test_the_adapter_is_in_pefts_format_and_names_no_path(
     assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 4, 8)
     assert config["use_rslora"] is True
     assert config["base_model_name_or_path"] == "base"
-    assert "down_proj" in config["target_modules"]
+    assert "model.layers.0.mlp.down_proj" in config["target_modules"]
     tensors = load_file(directory / "adapter_model.safetensors")
     assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in tensors
     assert any(value.abs().sum() > 0 for name, value in tensors.items() if "lora_B" in name)
@@ -123,12 +122,25 @@ def test_a_stopped_training_resumes_elsewhere_as_if_it_had_never_stopped(
 
 def test_micro_batches_do_not_change_the_loss(store: Store, new_context: Callable[..., JobContext]) -> None:
     curves = []
-    for size in (1, 4):
-        request = train_request(store, synthesized_records(4), None, epochs=3, batch_size=4, micro_batch_size=size)
+    for size in (1, 3):
+        request = train_request(store, synthesized_records(3), None, epochs=2, batch_size=3, micro_batch_size=size)
         curves.append(curve(store, train(new_context(str(size) * 64), request, CONFIG)))
 
-    for one, four in zip(*curves, strict=True):
-        assert one["loss"] == pytest.approx(four["loss"], abs=2e-4)
+    for one, three in zip(*curves, strict=True):
+        assert one["loss"] == pytest.approx(three["loss"], abs=2e-4)
+
+
+def test_gradient_checkpointing_does_not_change_the_loss(store: Store, new_context: Callable[..., JobContext]) -> None:
+    curves = []
+    for key, checkpointing in (("a" * 64, False), ("b" * 64, True)):
+        records = synthesized_records(2)
+        request = train_request(
+            store, records, None, epochs=3, precision="bfloat16", gradient_checkpointing=checkpointing
+        )
+        curves.append(curve(store, train(new_context(key), request, CONFIG)))
+
+    for plain, checkpointed in zip(*curves, strict=True):
+        assert plain["loss"] == pytest.approx(checkpointed["loss"], abs=1e-6)
 
 
 def test_the_best_weights_by_tuning_loss_are_kept(store: Store, new_context: Callable[..., JobContext]) -> None:
@@ -191,18 +203,18 @@ def test_a_checkpoint_without_its_fields_says_what_to_delete(
         train(new_context(), train_request(store, synthesized_records(1), None), CONFIG)
 
 
-def test_a_loss_that_is_no_number_names_the_learning_rate(store: Store, new_context: Callable[..., JobContext]) -> None:
-    request = train_request(
-        store, synthesized_records(4), None, epochs=8, learning_rate=1.0, max_gradient_norm=0.0, alpha=4096, rank=1
-    )
-    request.training.schedule = "constant"
+def test_a_loss_that_is_no_number_names_the_learning_rate(
+    store: Store, new_context: Callable[..., JobContext], tmp_path: Path
+) -> None:
+    request = train_request(store, synthesized_records(1), None)
+    weights = next(file for file in request.base.files if file.name == "model.safetensors")
+    tensors = load_file(store.fetch(weights, tmp_path / "sound.safetensors"))
+    tensors["model.norm.weight"][:] = float("nan")
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    weights.CopyFrom(store.put_file(tmp_path / "model.safetensors", name=weights.name))
 
-    try:
-        result = train(new_context(), request, CONFIG)
-    except FailedPrecondition as exc:
-        assert "lower training.learning_rate" in exc.message
-    else:
-        assert math.isfinite(result.final_train_loss)
+    with pytest.raises(FailedPrecondition, match=r"the loss is nan at step 1; lower training.learning_rate"):
+        train(new_context(), request, CONFIG)
 
 
 def test_an_unknown_target_module_is_refused_by_its_name(store: Store, new_context: Callable[..., JobContext]) -> None:
