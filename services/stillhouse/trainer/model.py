@@ -55,7 +55,7 @@ def load_student(directory: Path, options: TrainOptions, compute: Compute) -> An
     if compute.device == "cpu" and compute.arithmetic == torch.bfloat16:
         _narrow_frozen_products(student)
     if options.gradient_checkpointing:
-        base.gradient_checkpointing_enable({"use_reentrant": False})
+        base.activation_checkpointing_enable({"use_reentrant": False})
     student.train()
     return student
 

@@ -25,6 +25,12 @@ def test_unlisted_tokens_count_as_one_outcome() -> None:
     assert kl_divergence(P, np.array([0]), Q[:1]) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("listed", [3, 4])
+def test_a_constant_error_of_the_softmax_hardly_counts(listed: int) -> None:
+    p = np.log(np.array([0.7, 0.2, 0.0995, 0.0005]))
+    assert kl_divergence(p, np.arange(listed), p[:listed] + 2e-4) < 3e-5
+
+
 def test_mass_that_the_file_misses_altogether_is_seen() -> None:
     certain = np.log(np.array([1.0 - 1e-9], dtype=np.float64))
     assert kl_divergence(P, np.array([3]), certain) > 1
