@@ -165,16 +165,16 @@ def _measure(
     from stillhouse.artifacts.answers import AnswerLog
     from stillhouse.artifacts.store import Store
     from stillhouse.cli.jobs import progress_line
-    from stillhouse.cli.run import interruptible
     from stillhouse.cli.tables import remarks
     from stillhouse.errors import Cancelled
     from stillhouse.evaluator.asking import Patience
     from stillhouse.evaluator.connection import connect
     from stillhouse.evaluator.evaluation import measure
+    from stillhouse.rpc.process import stop_on_signals
 
     log = AnswerLog(Store.open(store_uri)) if store_uri else None
     with (
-        interruptible() as stopping,
+        stop_on_signals() as stopping,
         connect(address, token=token, ca=ca, wait_seconds=wait_seconds, stopping=stopping.event) as student,
         progress_line(remarks()) as report,
     ):

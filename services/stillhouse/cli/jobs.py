@@ -98,15 +98,15 @@ def _words(progress: Progress) -> str:
 
 
 def _run_job(store: Store, stage: StageDefinition, request: Message, key: str, screen: Console) -> Manifest:
-    from stillhouse.cli.run import interruptible
     from stillhouse.controller.local import end_process
+    from stillhouse.rpc.process import stop_on_signals
 
     if store.uri.startswith("memory:"):
         raise InvalidArgument(f"{store.uri}: a Job is a process of its own and can't share memory; use file://")
     log = log_path(stage, key)
     log.parent.mkdir(parents=True, exist_ok=True)
     screen.print(f"{stage.name}: log {log}", markup=False, soft_wrap=True)
-    with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder, interruptible() as stopping:
+    with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder, stop_on_signals() as stopping:
         process = _spawn(stage, _write_request(request, store.uri, Path(folder)), Path(folder), log)
         try:
             _follow(store, key, process, screen, stopped=lambda: stopping.event.wait(_LOOK_SECONDS))

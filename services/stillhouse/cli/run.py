@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +16,6 @@ from stillhouse.cli.store import default_store_uri
 from stillhouse.errors import (
     EXIT_CHECK_FAILED,
     EXIT_DONE,
-    EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
     InvalidArgument,
     StillhouseError,
 )
@@ -29,6 +24,7 @@ if TYPE_CHECKING:
     from stillhouse.artifacts.store import Store
     from stillhouse.controller.local import LocalBackend
     from stillhouse.controller.plan import Plan
+    from stillhouse.rpc.process import StopRequest
     from stillhouse.spec.models import Distillation
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A Distillation (YAML).")]
@@ -55,6 +51,7 @@ def run(
     from stillhouse.controller.local import LocalBackend
     from stillhouse.controller.runner import Runner
     from stillhouse.controller.runs import exclusive, run_directory
+    from stillhouse.rpc.process import stop_on_signals
 
     console = Console()
     distillation = load_file(file, overrides)
@@ -66,7 +63,7 @@ def run(
     if dry_run:
         _print_plan(console, Runner(distillation, inputs, opened, backend, lambda *_: None).plan())
         return
-    with exclusive(directory) as lock, interruptible() as stopping:
+    with exclusive(directory) as lock, stop_on_signals() as stopping:
         backend.hold(lock)
         console.print(
             f"run    {distillation.metadata.name}\nstore  {opened.uri}\nlog    {backend.log_file}",
@@ -99,33 +96,6 @@ def load_file(file: Path, overrides: list[str] | None) -> Distillation:
     return distillation
 
 
-class Stopping:
-    """Set by SIGINT or SIGTERM; remembers which."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        self.exit_code = EXIT_DONE
-
-
-@contextmanager
-def interruptible() -> Iterator[Stopping]:
-    """While it holds, Ctrl-C and SIGTERM ask for an orderly end; a second one is impatient."""
-    stopping = Stopping()
-
-    def ask(number: int, _frame: object) -> None:
-        if stopping.event.is_set():
-            raise KeyboardInterrupt
-        stopping.exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
-        stopping.event.set()
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def _print_plan(console: Console, plan: Plan) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("STEP", "STATE", "SERVICE", "KEY"):
@@ -136,7 +106,7 @@ def _print_plan(console: Console, plan: Plan) -> None:
     console.print(table)
 
 
-def _conclude(console: Console, name: str, plan: Plan, stopping: Stopping, log_file: Path) -> int:
+def _conclude(console: Console, name: str, plan: Plan, stopping: StopRequest, log_file: Path) -> int:
     from stillhouse.cli.summary import print_evaluations
     from stillhouse.controller.plan import Outcome, StepState
 

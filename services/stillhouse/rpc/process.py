@@ -1,11 +1,12 @@
-"""How a process of ours is asked to stop: SIGTERM, SIGINT, or the end of its runner. Called by job and serve mains.
+"""How a process of ours is asked to stop: SIGTERM, SIGINT, or the end of its runner.
 
-It must not know what the process does.
+Called by job and serve mains and by commands that run for long. It must not know what the process does.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,10 @@ class StopRequest:
         """Not asked yet."""
         self.event = threading.Event()
         self.interrupted = False
+        # A handler runs between two steps of the main thread, which may hold the event's lock just then: setting the
+        # event there can wait for ever. A SimpleQueue may be put to from a handler, and a thread passes it on.
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+        threading.Thread(target=self._pass_on, name="stop-request", daemon=True).start()
 
     @property
     def exit_code(self) -> int:
@@ -37,6 +42,10 @@ class StopRequest:
             if self.interrupted:
                 os._exit(EXIT_INTERRUPTED)
             self.interrupted = True
+        self._asked.put(None)
+
+    def _pass_on(self) -> None:
+        self._asked.get()
         self.event.set()
 
 
