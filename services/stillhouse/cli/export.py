@@ -24,7 +24,7 @@ def export(
     ] = "builtin:smollm2-135m-instruct",
     revision: Annotated[str, typer.Option(help="Commit, branch or tag of a hub name.")] = "",
     quantize: Annotated[str, typer.Option(help="Q8_0, F16, Q4_K_M, ...; default by the base's size.")] = "",
-    max_kl: Annotated[float, typer.Option(min=0.0, help="Largest mean KL divergence of the f16 file, in nats.")] = 1e-3,
+    max_kl: Annotated[float, typer.Option(min=0.0, help="Largest mean KL divergence of the f16 file, in nats.")] = 1e-4,
     name: Annotated[str, typer.Option(help="Name for the model card and Ollama.")] = "",
     data_source: Annotated[str, typer.Option(help="Where the answers are from, for the model card.")] = "",
     role: Annotated[str, typer.Option(help="The role whose prompt the Modelfile renders.")] = "product_owner",

@@ -22,7 +22,7 @@ from stillhouse.errors import FailedPrecondition
 from stillhouse.exporter.probes import ForcedSequence, Probes
 from stillhouse.exporter.tool import run_tool
 
-DEFAULT_MAX_KL_DIVERGENCE = 1e-3
+DEFAULT_MAX_KL_DIVERGENCE = 1e-4
 MAX_OTHER_MISMATCH_FRACTION = 0.02
 """Of the texts that are not the role's own; a skewed pre-tokenizer differs in 10 % to 80 %."""
 LEAST_REST = 1e-3

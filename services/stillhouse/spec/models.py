@@ -147,7 +147,7 @@ class Export(SpecModel):
 
     quantization: Annotated[str, Field(pattern=r"^[A-Z0-9_]{2,16}$")] | None = None
     """Q8_0, F16, Q4_K_M, ...; default by the base's size."""
-    max_kl_divergence: DecimalString = "0.001"
+    max_kl_divergence: DecimalString = "0.0001"
     """Largest mean KL divergence of the f16 file against the fine-tuned model, in nats."""
 
 
