@@ -19,6 +19,7 @@ from stillhouse.rpc.operation import JobContext
 from stillhouse.trainer.batches import MicroBatch, Plan, micro_batches
 from stillhouse.trainer.checkpoints import Checkpoints, TrainState
 from stillhouse.trainer.examples import TokenExample
+from stillhouse.trainer.memory import return_free_memory
 from stillhouse.trainer.model import copy_weights, trainable
 from stillhouse.trainer.options import TrainOptions
 from stillhouse.trainer.precision import Compute
@@ -83,6 +84,7 @@ class Loop:
                 field="training.learning_rate",
             )
         self._update(rate)
+        return_free_memory()
         tokens = sum(example.length for example in examples)
         state.step += 1
         state.trained_tokens += tokens
