@@ -39,17 +39,25 @@ class Machine:
     environment: dict[str, str]
     spec: Path
 
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "stillhouse.cli", "run", str(self.spec), "--store", str(self.store)]
+
     def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "stillhouse.cli", "run", str(self.spec), "--store", str(self.store)]
         return subprocess.Popen(
-            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            self.command,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def run(self) -> str:
-        process = self.start()
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode in (0, 1), output.decode()
-        return output.decode()
+        done = subprocess.run(
+            self.command, env=self.environment, capture_output=True, text=True, check=False, timeout=900
+        )
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        return done.stdout
 
     def manifests(self) -> dict[str, Manifest]:
         store = Store.open(str(self.store))
