@@ -138,6 +138,18 @@ def test_export_makes_a_gguf_that_is_served(trained: tuple[Path, Path], tmp_path
     assert said.code == 0, said.err
 
 
+def test_export_prints_the_name_that_ollama_takes(trained: tuple[Path, Path], tmp_path: Path, capsys: Capture) -> None:
+    output = tmp_path / "exported"
+    arguments = ("--base", "builtin:tiny", "--output", output, "--store", trained[1], "--name", "My Student: v1")
+
+    outcome = run_leaf(capsys, "export", *arguments)
+
+    assert outcome.code == 0, outcome.err
+    assert "ollama create my-student-v1 -f" in outcome.out
+    assert "ollama create my-student-v1 -f Modelfile" in (output / "README.md").read_text()
+    assert (output / "Modelfile").read_text().startswith("FROM ./my-student-v1")
+
+
 def test_sigterm_stops_a_training_after_a_checkpoint_with_143(trained: tuple[Path, Path], tmp_path: Path) -> None:
     folder, store = trained[0].parent, trained[1]
     arguments = ("--base", "builtin:tiny", "--train", folder / "t.jsonl", "--validation", folder / "v.jsonl")

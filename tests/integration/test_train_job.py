@@ -82,6 +82,7 @@ def test_a_job_that_is_stopped_or_killed_goes_on_where_it_was(
     assert 2 <= checkpointed_step(store) < STEPS
     assert start(long_request(store), tmp_path).wait(timeout=300) == 0
     resumed = result_of(store)
+    assert not [path for path in store.list_objects("runs") if "checkpoint" in path]
     assert losses(store, resumed) == pytest.approx(undisturbed[0], abs=1e-6)
     assert [file.sha256 for file in resumed.adapter.files] == undisturbed[1]
 

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+from google.protobuf import any_pb2, json_format
+
+from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest
+from stillhouse.v1.evaluator_pb2 import EvaluateRequest
+from stillhouse.v1.exporter_pb2 import ExportRequest
+from stillhouse.v1.trainer_pb2 import TrainRequest
+
+REQUESTS = {
+    "dataset_builder": BuildDatasetRequest,
+    "evaluator": EvaluateRequest,
+    "exporter": ExportRequest,
+    "trainer": TrainRequest,
+}
 
 PROGRAM = """
 import os, signal
@@ -35,3 +52,45 @@ with stop_on_signals() as stop:
     for name, code in ((signal.SIGTERM.name, 143), (signal.SIGINT.name, 130)):
         done = subprocess.run([sys.executable, "-c", program.format(name=name)], timeout=60, check=False)
         assert done.returncode == code
+
+
+HELD = """
+import os, signal, sys
+from stillhouse.rpc.process import hold_signals, stop_on_signals
+hold_signals()
+os.kill(os.getpid(), signal.{name})
+print("imports", flush=True)
+with stop_on_signals() as stop:
+    assert stop.event.wait(5)
+    raise SystemExit(stop.exit_code)
+"""
+
+
+def test_a_signal_that_comes_before_the_process_listens_is_heard_when_it_does() -> None:
+    for name, code in ((signal.SIGTERM.name, 143), (signal.SIGINT.name, 130)):
+        done = subprocess.run(
+            [sys.executable, "-c", HELD.format(name=name)], timeout=60, check=False, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (code, "imports\n"), done.stderr
+
+
+@pytest.mark.parametrize("service", ["dataset_builder", "evaluator", "exporter", "trainer"])
+def test_a_job_that_is_stopped_while_it_imports_exits_143_with_a_status(service: str, tmp_path: Path) -> None:
+    request = tmp_path / "request.json"
+    message = any_pb2.Any()
+    message.Pack(REQUESTS[service](store_uri=f"file://{tmp_path}/store"))
+    request.write_text(json_format.MessageToJson(message))
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", f"stillhouse.{service}", "run", "--request", str(request)],
+        env={**os.environ, "STILLHOUSE_TERMINATION_LOG": str(tmp_path / "status.json")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    # grpc is imported after the signals are held and long before a Job listens for them.
+    assert any(line.rstrip().endswith("| grpc") or "grpc._" in line for line in process.stderr)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=120)
+
+    assert process.returncode == 143, log[-2000:]
+    assert "stopped on request" in (tmp_path / "status.json").read_text()

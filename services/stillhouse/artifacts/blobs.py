@@ -1,4 +1,4 @@
-"""Bytes by their SHA-256: written once, verified on every read. Called by the store alone.
+"""Bytes by their SHA-256: written once, verified on every read. Called by the store and by checkpoints.
 
 It must not know manifests, names or messages beyond the Artifact that says which bytes are meant.
 """
@@ -30,20 +30,29 @@ _SPOOL_BYTES = 16 * 1024 * 1024
 # can't be collected between being found here and being named by a manifest.
 _REFRESH_AFTER = timedelta(hours=6)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PREFIX = "blobs/sha256/"
 
 
 class Blobs:
     """The blobs of one store."""
 
-    def __init__(self, objects: Objects) -> None:
-        """`objects` is where they lie."""
+    def __init__(
+        self,
+        objects: Objects,
+        *,
+        prefix: str = _PREFIX,
+        remedy: str = "delete the manifest that names it and run again",
+    ) -> None:
+        """`objects` is where they lie; a path is `prefix` and digest. `remedy` is for bytes that are not there."""
         self._objects = objects
+        self._prefix = prefix
+        self._remedy = remedy
 
     def put_bytes(self, data: bytes) -> str:
         """Stores `data` unless it is there; returns its digest."""
         sha256 = hashlib.sha256(data).hexdigest()
         if not self._is_fresh(sha256, len(data)):
-            self._objects.write(blob_path(sha256), data)
+            self._objects.write(self._path(sha256), data)
         return sha256
 
     def put_file(self, path: Path) -> tuple[str, int]:
@@ -56,12 +65,12 @@ class Blobs:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             if not self._is_fresh(sha256, size):
                 file.seek(0)
-                self._objects.write_stream(blob_path(sha256), _verified(_chunks_of(file), sha256, _changed(path)))
+                self._objects.write_stream(self._path(sha256), _verified(_chunks_of(file), sha256, _changed(path)))
             return sha256, size
 
     def size(self, sha256: str) -> int | None:
         """Bytes stored under that digest; None if there is no such blob."""
-        entry = self._objects.entry(blob_path(sha256))
+        entry = self._objects.entry(self._path(sha256))
         return None if entry is None else entry.size_bytes
 
     def read_bytes(self, artifact: Artifact, *, limit_bytes: int) -> bytes:
@@ -119,27 +128,25 @@ class Blobs:
         return path
 
     def _is_fresh(self, sha256: str, size: int) -> bool:
-        entry = self._objects.entry(blob_path(sha256))
+        entry = self._objects.entry(self._path(sha256))
         return entry is not None and entry.size_bytes == size and datetime.now(UTC) - entry.modified < _REFRESH_AFTER
 
     def _stream(self, artifact: Artifact) -> Iterator[bytes]:
-        chunks = self._objects.stream(blob_path(artifact.sha256), _CHUNK_BYTES)
+        path = self._path(artifact.sha256)
+        chunks = self._objects.stream(path, _CHUNK_BYTES)
         if chunks is None:
-            raise NotFound(
-                f"{_title(artifact)} is not in {self._objects.uri}; delete the manifest that names it and run again"
-            )
+            raise NotFound(f"{_title(artifact)} is not in {self._objects.uri}; {self._remedy}")
         found = (
             f"{_title(artifact)} in {self._objects.uri} does not have the bytes that its name says; "
-            f"delete {blob_path(artifact.sha256)} and the manifest that names it, and run again"
+            f"delete {path}, then {self._remedy}"
         )
         yield from _verified(chunks, artifact.sha256, DataLoss(found))
 
-
-def blob_path(sha256: str) -> str:
-    """Where a blob lies in its store. Raises InvalidArgument for what is no lower-case hexadecimal SHA-256."""
-    if not _SHA256.fullmatch(sha256):
-        raise InvalidArgument(f"{sha256!r} is no SHA-256: 64 lower-case hexadecimal digits")
-    return f"blobs/sha256/{sha256}"
+    def _path(self, sha256: str) -> str:
+        """Raises InvalidArgument for what is no lower-case hexadecimal SHA-256."""
+        if not _SHA256.fullmatch(sha256):
+            raise InvalidArgument(f"{sha256!r} is no SHA-256: 64 lower-case hexadecimal digits")
+        return f"{self._prefix}{sha256}"
 
 
 def _verified(chunks: Iterator[bytes], sha256: str, mismatch: Exception) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ Called by every stage, the plan and the tools. It must not know what the bytes m
     blobs/sha256/<hex>                     bytes, written once
     stages/<stage>/<key>/manifest.json     written last and only if absent: its stage is done
     answers/<first2>/<digest>.json         what a model answered; see stillhouse.artifacts.answers
-    runs/<key>/...                         progress and checkpoints, overwritten
+    runs/<key>/...                         progress and checkpoints; see stillhouse.artifacts.checkpoints
     distillations/<name>/...               what a runner keeps of its run
 """
 

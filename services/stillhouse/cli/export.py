@@ -81,6 +81,7 @@ def _export(
 def _deliver(store: Store, result: ExportResult, output: Path, *, model_name: str, json_output: bool) -> None:
     from stillhouse.cli.files import fetch_files, write_json
     from stillhouse.cli.tables import console, facts_table, print_json
+    from stillhouse.exporter.names import model_slug
 
     made = [result.model, result.model_f16, result.adapter, result.modelfile, result.model_card]
     paths = fetch_files(store, {artifact.sha256: artifact for artifact in made}.values(), output)
@@ -104,7 +105,7 @@ def _deliver(store: Store, result: ExportResult, output: Path, *, model_name: st
         ("sha256", result.model.sha256),
         ("token parity", f"{result.parity_mismatches} of {result.parity_probes} probes differ"),
         ("mean KL", f"{result.kl_divergence_f16:.2g} at f16, {result.kl_divergence_quantized:.2g} as served"),
-        ("Ollama", f"ollama create {model_name} -f {output / result.modelfile.name}"),
+        ("Ollama", f"ollama create {model_slug(model_name)} -f {output / result.modelfile.name}"),
         ("next", f"stillhouse serve-student {document['model']}"),
     ]
     console().print(facts_table(facts))

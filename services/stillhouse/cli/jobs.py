@@ -5,20 +5,15 @@ Called by train, export and dataset import. It decides nothing about the stage; 
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
-from google.protobuf import json_format
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from rich.console import Console
 
@@ -36,7 +31,10 @@ from stillhouse.v1.artifact_pb2 import Manifest
 from stillhouse.v1.common_pb2 import Progress
 
 if TYPE_CHECKING:
+    import subprocess
+
     from stillhouse.artifacts.store import Store
+    from stillhouse.controller.processes import JobProcess
 
 ResultT = TypeVar("ResultT", bound=Message)
 
@@ -98,7 +96,7 @@ def _words(progress: Progress) -> str:
 
 
 def _run_job(store: Store, stage: StageDefinition, request: Message, key: str, screen: Console) -> Manifest:
-    from stillhouse.controller.local import end_process
+    from stillhouse.controller.processes import end_process, start_job
     from stillhouse.rpc.process import stop_on_signals
 
     if store.uri.startswith("memory:"):
@@ -107,17 +105,18 @@ def _run_job(store: Store, stage: StageDefinition, request: Message, key: str, s
     log.parent.mkdir(parents=True, exist_ok=True)
     screen.print(f"{stage.name}: log {log}", markup=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder, stop_on_signals() as stopping:
-        process = _spawn(stage, _write_request(request, store.uri, Path(folder)), Path(folder), log)
+        sent = _with_store(request, store.uri)
+        job = start_job(stage.service, sent, name=stage.name, directory=Path(folder), log=log)
         try:
-            _follow(store, key, process, screen, stopped=lambda: stopping.event.wait(_LOOK_SECONDS))
+            _follow(store, key, job.process, screen, stopped=lambda: stopping.event.wait(_LOOK_SECONDS))
         finally:
-            end_process(process, _STOP_SECONDS)
+            end_process(job.process, _STOP_SECONDS)
         if stopping.event.is_set():
             screen.print("stopped; the same command goes on from here", markup=False)
             raise typer.Exit(stopping.exit_code)
         manifest = store.read_manifest(stage.name, key)
-        if process.returncode or manifest is None:
-            raise _failure(process.returncode, Path(folder) / "status.json", stage, log)
+        if job.process.returncode or manifest is None:
+            raise _failure(job, stage)
         return manifest
 
 
@@ -133,40 +132,16 @@ def _follow(
                 show(progress)
 
 
-def _write_request(request: Message, store_uri: str, folder: Path) -> Path:
+def _with_store(request: Message, store_uri: str) -> Message:
     sent = type(request)()
     sent.CopyFrom(request)
     sent.store_uri = store_uri  # type: ignore[attr-defined]
-    packed = AnyMessage()
-    packed.Pack(sent)
-    path = folder / "request.json"
-    path.write_text(json_format.MessageToJson(packed), encoding="utf-8")
-    return path
+    return sent
 
 
-def _spawn(stage: StageDefinition, request: Path, folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    environment: Mapping[str, str] = {
-        **os.environ,
-        "STILLHOUSE_WATCH_STDIN": "1",
-        "STILLHOUSE_TERMINATION_LOG": str(folder / "status.json"),
-    }
-    with log.open("ab") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"stillhouse.{stage.service}", "run", "--request", str(request)],
-            stdin=subprocess.PIPE,
-            stdout=stream,
-            stderr=stream,
-            env=environment,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which lets the Job save a checkpoint
-        )
-
-
-def _failure(exit_code: int, status: Path, stage: StageDefinition, log: Path) -> StillhouseError:
-    try:
-        message = str(json.loads(status.read_text(encoding="utf-8")).get("message", ""))
-    except (OSError, ValueError):
-        message = ""
-    words = message or f"{stage.name} ended with {exit_code} and no status; see {log}"
-    if exit_code == EXIT_TERMINATED:
+def _failure(job: JobProcess, stage: StageDefinition) -> StillhouseError:
+    code, words = job.process.returncode, job.exit_message()
+    if code == EXIT_TERMINATED:
         return Cancelled(words)
-    return TemporaryError(words) if exit_code == EXIT_TEMPORARY or exit_code < 0 else PermanentError(words)
+    words = f"{stage.name}: {words}" if str(job.log) in words else words
+    return TemporaryError(words) if code == EXIT_TEMPORARY or code < 0 else PermanentError(words)

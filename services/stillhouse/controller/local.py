@@ -1,29 +1,25 @@
 """Runs stages as subprocesses of this machine: starts, stops, observes. It decides nothing; plan() does.
 
-Each stage is `python -m stillhouse.<service> run --request FILE`. Its standard input is a pipe from the runner: when
-the runner is gone, however it went, the pipe ends and the stage stops too.
+`processes` is how a Job becomes a process; here is which Jobs there are, and the model servers beside them.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from google.protobuf import json_format
-from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
 
 from stillhouse.controller.plan import Observation, PlannedStep
-from stillhouse.errors import EXIT_PERMANENT, EXIT_TEMPORARY, EXIT_TERMINATED, InvalidArgument
+from stillhouse.controller.processes import JobProcess, end_process, free_port, start_job, start_python
+from stillhouse.errors import EXIT_TEMPORARY, InvalidArgument
 from stillhouse.v1.artifact_pb2 import Artifact
+
+__all__ = ["LocalBackend", "end_process", "free_port"]
 
 _STOP_SECONDS = 30.0
 
@@ -31,9 +27,8 @@ _STOP_SECONDS = 30.0
 @dataclass
 class _Job:
     step: PlannedStep
-    process: subprocess.Popen[bytes]
+    run: JobProcess
     server: subprocess.Popen[bytes] | None
-    status_file: Path
     attempts: int
     ended_at: float = 0.0
     server_exit_code: int | None = None
@@ -83,26 +78,29 @@ class LocalBackend:
         if step.serves is not None:
             port = free_port()
             server, address = self.serve(step.serves, port=port), f"127.0.0.1:{port}"
-        request_file = self._write_request(step, address)
-        status_file = self._directory / f"{step.name}.status.json"
-        status_file.unlink(missing_ok=True)
-        process = self._spawn(
-            ["-m", f"stillhouse.{step.service}", "run", "--request", str(request_file)],
-            {"STILLHOUSE_TERMINATION_LOG": str(status_file)},
+        request = self._request(step, address)
+        run = start_job(
+            step.service,
+            request,
+            name=step.name,
+            directory=self._directory,
+            log=self.log_file,
+            inherited=self._inherited,
         )
-        self._jobs[step.key] = _Job(step, process, server, status_file, attempts)
+        self._jobs[step.key] = _Job(step, run, server, attempts)
 
     def serve(self, model: Artifact, *, port: int) -> subprocess.Popen[bytes]:
         """A student-inference server of that model on loopback."""
         arguments = ["--model", f"sha256:{model.sha256}", "--store", self._store_uri, "--port", str(port)]
         sizes = ["--parallel", str(self._slots), "--context", str(self._context_tokens)]
-        return self._spawn(["-m", "stillhouse.student_inference", "serve", *arguments, *sizes], {})
+        command = ["-m", "stillhouse.student_inference", "serve", *arguments, *sizes]
+        return start_python(command, log=self.log_file, inherited=self._inherited)
 
     def stop(self, key: str) -> None:
         """Asks the job to save a checkpoint and stop."""
         job = self._jobs.get(key)
-        if job is not None and job.process.poll() is None:
-            job.process.send_signal(signal.SIGTERM)
+        if job is not None and job.run.process.poll() is None:
+            job.run.process.send_signal(signal.SIGTERM)
 
     def observe(self) -> Mapping[str, Observation]:
         """All jobs that this backend has started, by key."""
@@ -114,21 +112,21 @@ class LocalBackend:
             self.stop(key)
         deadline = time.monotonic() + _STOP_SECONDS
         for job in self._jobs.values():
-            end_process(job.process, max(deadline - time.monotonic(), 0.1))
+            end_process(job.run.process, max(deadline - time.monotonic(), 0.1))
             if job.server is not None:
                 end_process(job.server, 5.0)
 
     def _observe(self, job: _Job) -> Observation:
-        exit_code = job.process.poll()
+        exit_code = job.run.process.poll()
         if exit_code is None:
             self._check_server(job)
             return Observation(running=True, attempts=job.attempts)
         if not job.ended_at:
             job.ended_at = time.monotonic()
-            end_process(job.process, 0)
+            end_process(job.run.process, 0)
             if job.server is not None:
                 end_process(job.server, 5.0)
-        message = _status_message(job.status_file) or _exit_message(exit_code, self.log_file)
+        message = job.run.exit_message()
         if job.server_exit_code is not None:
             exit_code = job.server_exit_code if job.server_exit_code > 0 else EXIT_TEMPORARY
             message = f"the server of the model ended with {job.server_exit_code}; see {self.log_file}"
@@ -140,9 +138,9 @@ class LocalBackend:
         """A job whose server is gone would wait in vain."""
         if job.server is not None and job.server_exit_code is None and job.server.poll() is not None:
             job.server_exit_code = job.server.returncode
-            job.process.send_signal(signal.SIGTERM)
+            job.run.process.send_signal(signal.SIGTERM)
 
-    def _write_request(self, step: PlannedStep, address: str) -> Path:
+    def _request(self, step: PlannedStep, address: str) -> Message:
         if step.request is None:
             raise ValueError(f"step {step.name} has no request yet")
         request = type(step.request)()
@@ -152,58 +150,4 @@ class LocalBackend:
             request.student_address = address  # type: ignore[attr-defined]
         if self._checkpoint_seconds and "checkpoint_seconds" in request.DESCRIPTOR.fields_by_name:
             request.checkpoint_seconds = self._checkpoint_seconds  # type: ignore[attr-defined]
-        packed = AnyMessage()
-        packed.Pack(request)
-        path = self._directory / f"{step.name}.request.json"
-        path.write_text(json_format.MessageToJson(packed), encoding="utf-8")
-        return path
-
-    def _spawn(self, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        with self.log_file.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "STILLHOUSE_WATCH_STDIN": "1", **environment},
-                start_new_session=True,  # Ctrl-C reaches the runner alone, which stops its stages in order
-                pass_fds=self._inherited,
-            )
-
-
-def free_port() -> int:
-    """A TCP port of loopback that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def end_process(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """SIGTERM, then SIGKILL after that many seconds; closes its pipe."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _status_message(path: Path) -> str:
-    try:
-        status: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(status.get("message", ""))
-
-
-def _exit_message(exit_code: int, log_file: Path) -> str:
-    if exit_code == EXIT_TERMINATED:
-        return "stopped after a checkpoint"
-    if exit_code < 0:
-        return f"killed by {signal.Signals(-exit_code).name}"
-    what = "failed for good" if exit_code == EXIT_PERMANENT else f"exited {exit_code}"
-    return f"{what} without a status; see {log_file}"
+        return request

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from stillhouse.rpc.process import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()
+
 import os
 import sys
 from collections.abc import Sequence

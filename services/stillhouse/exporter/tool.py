@@ -1,11 +1,13 @@
-"""Runs one foreign program to its end: the converter, pip, the llama.cpp probe, the quantizer.
+"""Runs one Python program to its end: the converter, pip, the llama.cpp probe, the quantizer.
 
 Called by the exporter's other modules. Knows nothing of models: only processes, their output and how to stop them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -27,15 +29,16 @@ def run_tool(
     stopping: threading.Event,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Runs `command` with its output in `log` until it ends or `stopping` is set.
+    """Runs `command` with its output in `log` until it ends or `stopping` is set; it ends with this process, too.
 
-    `what` names it for a person. Raises Cancelled after having killed it where `stopping` was set, ResourceExhausted
-    where disk or memory ran out, FailedPrecondition with the end of its output where it fails in any other way.
+    `command` is a Python, -m MODULE or a script's path, and arguments; `what` names it for a person. Raises Cancelled
+    after having killed it where `stopping` was set, ResourceExhausted where disk or memory ran out, FailedPrecondition
+    with the end of its output where it fails in any other way.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
+            [command[0], "-m", "stillhouse.exporter.tethered", *command[1:]],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
@@ -70,15 +73,17 @@ def _wait(process: subprocess.Popen[bytes], stopping: threading.Event) -> int | 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leaves no process behind, whatever happened."""
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(timeout=TERMINATE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    """Leaves no process behind, whatever happened: neither the program nor a child of it."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=TERMINATE_SECONDS)
+    # Its group keeps its number while it has a member, even one that outlives the program.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _failure(what: str, code: int, log: Path) -> FailedPrecondition | ResourceExhausted:

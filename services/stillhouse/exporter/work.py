@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from stillhouse.exporter.converter import Converter
 from stillhouse.exporter.gates import DEFAULT_MAX_KL_DIVERGENCE, Divergence, Measurement, Reference
+from stillhouse.exporter.names import model_slug
 from stillhouse.exporter.probes import ChatTokenizer, Probes, Row
 from stillhouse.roles.role import Role
 from stillhouse.rpc.operation import JobContext
@@ -48,7 +48,7 @@ class ExportWork:
     @property
     def name(self) -> str:
         """The model's name as a file name and as Ollama takes it."""
-        return re.sub(r"[^a-z0-9._-]+", "-", self.request.model_name.lower()).strip("-.") or "student"
+        return model_slug(self.request.model_name)
 
     @property
     def max_kl_divergence(self) -> float:

@@ -17,11 +17,12 @@ import structlog
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from stillhouse.artifacts.checkpoints import delete_checkpoint
 from stillhouse.artifacts.digests import request_key, without_execution_fields
 from stillhouse.artifacts.references import artifacts_in
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import FailedPrecondition, InvalidArgument
-from stillhouse.rpc.operation import JobContext, Operation, checkpoint_path
+from stillhouse.rpc.operation import JobContext, Operation
 from stillhouse.v1.artifact_pb2 import Manifest
 from stillhouse.v1.common_pb2 import Progress
 
@@ -62,7 +63,7 @@ def execute(
     _check_stored(store, operation.stage, result)
     committed = store.commit_manifest(manifest)
     # What a checkpoint kept is no longer needed, and would keep its blobs from being collected.
-    store.delete_object(checkpoint_path(key))
+    delete_checkpoint(store, key)
     log.info("done", seconds=round(time.monotonic() - started_at, 3))
     return committed
 

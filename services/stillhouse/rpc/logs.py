@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -20,14 +20,18 @@ _SECRET_TEXT = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}|(?<=:/
 _HIDDEN = "[hidden]"
 
 
-def configure_logging(service: str) -> None:
-    """Sends structlog and the standard library's warnings to standard error, one event a line, with `service` in it."""
+def configure_logging(service: str, stream: TextIO | None = None) -> None:
+    """Sends structlog and the standard library's warnings to `stream`, one event a line, with `service` in it.
+
+    The stream is standard error where none is given.
+    """
+    stream = stream or sys.stderr
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
-    is_terminal = sys.stderr.isatty()
+    is_terminal = stream.isatty()
     last: list[Any] = (
         [hide_secrets, structlog.dev.ConsoleRenderer()]
         if is_terminal
@@ -36,12 +40,12 @@ def configure_logging(service: str) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(service=service)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

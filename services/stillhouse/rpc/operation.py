@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 from google.protobuf.message import Message
 
+from stillhouse.artifacts.checkpoints import checkpoint_path
 from stillhouse.artifacts.messages import message_json, parse_json
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, InvalidArgument, TemporaryError
@@ -168,11 +169,6 @@ class Operation(Generic[RequestT, ResultT]):
 def progress_path(key: str) -> str:
     """Where a Job's progress lies in its store, as JSON of stillhouse.v1.Progress."""
     return f"runs/{key}/progress.json"
-
-
-def checkpoint_path(key: str) -> str:
-    """Where a Job's checkpoint lies in its store."""
-    return f"runs/{key}/checkpoint.json"
 
 
 def read_progress(store: Store, key: str) -> Progress | None:

@@ -17,6 +17,7 @@ from stillhouse.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
 WATCH_STDIN_VARIABLE = "STILLHOUSE_WATCH_STDIN"
 RUNNER_GONE_SECONDS = 10.0
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
@@ -49,11 +50,21 @@ class StopRequest:
         self.event.set()
 
 
+def hold_signals() -> None:
+    """SIGTERM and SIGINT wait until `stop_on_signals` is entered. Call it before imports that take their time.
+
+    Without it a Job that is stopped while it starts dies of the signal, as if somebody had killed it; and the first
+    process of a container, to which the kernel sends no signal that it does not handle, never hears of it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
     """SIGTERM and SIGINT set the request's event while the context lasts. Main thread only."""
     request = StopRequest()
-    before = {number: signal.signal(number, request.on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, request.on_signal) for number in _STOP_SIGNALS}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     try:
         yield request
     finally:

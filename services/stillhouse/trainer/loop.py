@@ -23,7 +23,7 @@ from stillhouse.trainer.memory import return_free_memory
 from stillhouse.trainer.model import copy_weights, trainable
 from stillhouse.trainer.options import TrainOptions
 from stillhouse.trainer.precision import Compute
-from stillhouse.trainer.progress import Pace, training_progress
+from stillhouse.trainer.progress import Pace, evaluation_progress, training_progress
 from stillhouse.trainer.schedule import learning_rate_at
 
 _CPU_TOKENS = 2048
@@ -131,10 +131,12 @@ class Loop:
         started = time.monotonic()
         self.student.eval()
         try:
-            total = 0.0
+            total, rows = 0.0, 0
             for batch in self._micro_batches(self.tuning_rows):
                 self.context.raise_if_stopping()
+                self.context.report(evaluation_progress(state, pace, self.plan, rows=rows, of=len(self.tuning_rows)))
                 total += self._loss_sum(batch).item()
+                rows += batch.tokens.shape[0]
         finally:
             self.student.train()
         loss = total / sum(row.answer_tokens for row in self.tuning_rows)

@@ -56,8 +56,13 @@ class Pace:
         return (self._plan.steps - state.step) * self._tokens_a_step / speed + evaluations * each
 
 
-def training_progress(state: TrainState, pace: Pace, plan: Plan) -> Progress:
-    """The progress message of a state with at least one finished step."""
+def evaluation_progress(state: TrainState, pace: Pace, plan: Plan, *, rows: int, of: int) -> Progress:
+    """The progress message while the tuning rows are evaluated: no step ends meanwhile, and it may take minutes."""
+    return training_progress(state, pace, plan, message=f"evaluating tuning rows {rows} of {of}")
+
+
+def training_progress(state: TrainState, pace: Pace, plan: Plan, *, message: str = "") -> Progress:
+    """The progress message of a state with at least one finished step; its message is by default the epoch."""
     last = state.curve[-1]
     figures = {
         "loss": last["loss"],
@@ -71,7 +76,7 @@ def training_progress(state: TrainState, pace: Pace, plan: Plan) -> Progress:
     epoch = min((state.step - 1) // plan.steps_per_epoch + 1, plan.epochs)
     return Progress(
         stage=TRAIN.name,
-        message=f"epoch {epoch} of {plan.epochs}",
+        message=message or f"epoch {epoch} of {plan.epochs}",
         done=state.step,
         total=plan.steps,
         unit="steps",

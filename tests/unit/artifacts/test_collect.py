@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stillhouse.artifacts.answers import AnswerLog, AnswerQuery, LoggedAnswer
+from stillhouse.artifacts.checkpoints import CheckpointFiles
 from stillhouse.artifacts.collect import Collected, collect
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import InvalidArgument
@@ -68,6 +69,33 @@ def test_a_broken_manifest_still_protects_what_it_names(store: Store, root: Path
 
 def test_an_empty_store_has_nothing_to_collect(store: Store) -> None:
     assert collect(store) == Collected(blobs=0, bytes=0)
+
+
+def test_files_of_checkpoints_that_their_run_does_not_name_are_deleted_when_they_are_old(
+    store: Store, root: Path
+) -> None:
+    def checkpoint(key: str, text: str, *, is_old: bool = True) -> tuple[CheckpointFiles, Path]:
+        files = CheckpointFiles(store, key)
+        artifact = files.put_bytes(text.encode(), name="weights")
+        path = root / "runs" / key / "checkpoint" / f"{files.identity}-{artifact.sha256}"
+        if is_old:
+            os.utime(path, (time.time() - 90_000,) * 2)
+        return files, path
+
+    named, kept = checkpoint("k", "named")
+    _, superseded = checkpoint("k", "superseded")
+    _, of_no_run = checkpoint("gone", "of no run")
+    _, young = checkpoint("k", "young", is_old=False)
+    store.put_object("runs/k/checkpoint.json", f'{{"files": "{named.identity}"}}'.encode())
+
+    assert collect(store) == Collected(blobs=2, bytes=len("superseded" + "of no run"))
+    assert [path.exists() for path in (kept, young, superseded, of_no_run)] == [True, True, False, False]
+
+
+def test_what_a_checkpoints_file_holds_protects_no_blob(store: Store, root: Path) -> None:
+    orphan = old_blob(store, root, "orphan")
+    CheckpointFiles(store, "k").put_bytes(orphan.sha256.encode(), name="weights")
+    assert collect(store).blobs == 1
 
 
 def test_a_negative_age_is_refused(store: Store) -> None:

@@ -63,7 +63,7 @@ def test_canonical_json_of_a_nested_request_is_pinned() -> None:
         (
             "evaluate",
             EvaluateRequest(constraint=CONSTRAINT_KIND_ROLE_GRAMMAR, gates=[Gate(figure="gap", max=0.1)]),
-            "210ceb962f574b4733e4dac8b887c7f02dabfeee9960eaad0df5a304b6a76a35",
+            "5d317217c2f7647de9f930b0a97ce58c952706984bc6468a38b8dfe6031f7ca2",
         ),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import sample_service
+from stillhouse.artifacts.checkpoints import CheckpointFiles
 from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, InvalidArgument
@@ -115,6 +116,18 @@ def test_a_job_that_is_stopped_resumes_from_its_checkpoint(store: Store) -> None
     manifest.result.Unpack(result)
     assert result.parameters == 1
     assert context.read_checkpoint() is None
+
+
+def test_the_files_of_a_runs_checkpoints_go_when_it_is_done(store: Store) -> None:
+    def saving(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
+        for text in (b"killed before it was named", b"named"):
+            files = CheckpointFiles(context.store, context.key)
+            files.put_bytes(text, name="weights")
+        context.write_checkpoint({"files": files.identity})
+        return PrepareBaseResult()
+
+    manifest = execute(Operation("base", 1, PrepareBaseRequest, saving), request_for(store, "save"))
+    assert list(store.list_objects(f"runs/{manifest.key}")) == []
 
 
 def test_a_job_that_is_asked_to_stop_before_it_starts_does_nothing(store: Store) -> None:

@@ -181,13 +181,28 @@ def test_progress_tells_loss_speed_and_time_left(store: Store, new_context: Call
     assert {"loss", "tuning_loss", "learning_rate"} <= set(steps[-1].figures)
 
 
+def test_progress_tells_how_many_tuning_rows_are_evaluated(
+    store: Store, new_context: Callable[..., JobContext]
+) -> None:
+    seen: list[str] = []
+    tuning = synthesized_records(3, seed=9)
+    request = train_request(store, synthesized_records(2), tuning, epochs=1, micro_batch_size=1)
+
+    train(new_context(on_progress=lambda progress: seen.append(progress.message)), request, CONFIG)
+
+    assert [message for message in seen if "tuning" in message] == [
+        f"evaluating tuning rows {row} of 3" for row in range(3)
+    ]
+    assert seen[-1] == "epoch 1 of 1"
+
+
 def test_a_tampered_checkpoint_is_noticed(store: Store, new_context: Callable[..., JobContext], tmp_path: Path) -> None:
     request = train_request(store, synthesized_records(4), None)
     stop_after(1, new_context, request)
     checkpoint = new_context().read_checkpoint()
     assert checkpoint is not None
     weights = next(item for item in checkpoint["artifacts"] if item["name"] == "weights.safetensors")
-    blob = tmp_path / "store" / "blobs" / "sha256" / weights["sha256"]
+    blob = tmp_path / "store" / "runs" / ("a" * 64) / "checkpoint" / f"{checkpoint['files']}-{weights['sha256']}"
     blob.write_bytes(blob.read_bytes()[:-4] + b"evil")
 
     with pytest.raises(DataLoss, match=weights["sha256"][:12]):
