@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from stillhouse.errors import InvalidArgument
-from stillhouse.roles.role import Example, GuardFinding, Message, MetricScore, ParsedAnswer
+from stillhouse.roles.role import Detection, Example, GuardFinding, Message, MetricScore, ParsedAnswer, Repair
 
 
 class QuizRole:
@@ -65,9 +67,50 @@ class QuizRole:
     def grammar(self, inputs: Mapping[str, str]) -> str:
         return 'root ::= "ANSWER: "'
 
-    def examples(self, *, count: int, seed: int) -> Iterator[Example]:
+    def examples(self, *, count: int, seed: int, planted: float = 0.5) -> Iterator[Example]:
         for number in range(count):
-            yield Example({"question": f"question {seed} {number}"})
+            labels = {"planted_slips": str(int((number + 1) * planted) - int(number * planted))}
+            yield Example({"question": f"question {seed} {number}"}, labels)
+
+    def complete(self, example: Example, *, seed: int) -> Example:
+        return example
 
     def author(self, example: Example, *, seed: int) -> str:
         return "ANSWER: a full answer / COMMENT: good"
+
+    def teacher_messages(self, inputs: Mapping[str, str], *, structured: bool) -> list[Message]:
+        system = "Answer in JSON." if structured else "Answer as `ANSWER: a full answer / COMMENT: good` does."
+        return [Message("system", system), *self.messages(inputs)]
+
+    def response_schema(self, outputs: Sequence[str]) -> Mapping[str, Any]:
+        properties = {name: {"type": "string"} for name in outputs}
+        return {"type": "object", "properties": properties, "required": list(outputs)}
+
+    def parse_structured(self, answer: str) -> ParsedAnswer:
+        try:
+            values = json.loads(answer)
+        except ValueError:
+            return ParsedAnswer({}, ("no JSON",))
+        outputs = {name: values[name] for name in self.output_fields if isinstance(values.get(name), str)}
+        return ParsedAnswer(outputs, tuple(self.problems(outputs)))
+
+    def repair(self, inputs: Mapping[str, str], answer: ParsedAnswer, *, structured: bool) -> Repair:
+        kept = {name: text for name, text in answer.outputs.items() if text.strip()}
+        wanted = tuple(name for name in self.output_fields if name not in kept)
+        first = self.teacher_messages(inputs, structured=structured)
+        request = Message("user", f"{inputs['question']} Give only {' and '.join(wanted)}.")
+        return Repair((*first[:-1], request), kept, wanted)
+
+    def reply(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, *, seed: int, careless: bool) -> str:
+        outputs = {"answer": "short" if careless else "a full answer", "comment": "good"}
+        if schema is None:
+            return self.answer_text(outputs)
+        return json.dumps({name: outputs[name] for name in schema["properties"]})
+
+    def detections(self, labels: Mapping[str, str], outputs: Mapping[str, str]) -> Mapping[str, Detection]:
+        """Of `planted_slips` slips, as many are found as the comment has the word for; the rest are missed."""
+        if "planted_slips" not in labels:
+            return {}
+        planted, said = int(labels["planted_slips"]), outputs.get("comment", "").split().count("slip")
+        found = min(planted, said)
+        return {"slips": Detection(found, planted - found, said - found)}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Any, Protocol
 
 from stillhouse.errors import InvalidArgument
 
@@ -58,6 +58,29 @@ class Example:
 
     inputs: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One more request that completes an answer: what is asked, what of the first answer is kept, what is wanted."""
+
+    messages: tuple[Message, ...]
+    kept: Mapping[str, str]
+    """Outputs of the first answer that are valid, verbatim."""
+    wanted: tuple[str, ...]
+    """Names of the outputs that were missing or broken."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How a review's findings of one kind compare with what was planted: counts."""
+
+    found: int = 0
+    """Planted, and found."""
+    missed: int = 0
+    """Planted, and not found."""
+    invented: int = 0
+    """Found, and not planted."""
 
 
 class Role(Protocol):
@@ -117,12 +140,53 @@ class Role(Protocol):
         """GBNF that holds an answer to valid, bounded, finite text of this role."""
         ...
 
-    def examples(self, *, count: int, seed: int) -> Iterator[Example]:
-        """`count` distinct synthesized inputs; the same seed gives the same ones."""
+    def examples(self, *, count: int, seed: int, planted: float = 0.5) -> Iterator[Example]:
+        """`count` distinct synthesized inputs; the same arguments give the same ones, and a longer run begins alike.
+
+        `planted` is the fraction, in [0, 1], with planted findings, which stand in the labels.
+        """
+        ...
+
+    def complete(self, example: Example, *, seed: int) -> Example:
+        """The example with the required inputs it lacks, synthesized from those it has; itself where it lacks none.
+
+        Raises InvalidArgument if what it has does not suffice.
+        """
         ...
 
     def author(self, example: Example, *, seed: int) -> str:
         """A scripted, short, good answer to a synthesized example: the stand-in for a teacher in demos and tests."""
+        ...
+
+    def teacher_messages(self, inputs: Mapping[str, str], *, structured: bool) -> list[Message]:
+        """The prompt for a teacher: with a worked example of the fenced answer, or for an answer by `response_schema`.
+
+        Raises InvalidArgument if a required input is missing.
+        """
+        ...
+
+    def response_schema(self, outputs: Sequence[str]) -> Mapping[str, Any]:
+        """JSON schema of an object with these outputs, made of type, properties, required, items, enum, description."""
+        ...
+
+    def parse_structured(self, answer: str) -> ParsedAnswer:
+        """Reads an answer by `response_schema`, its outputs rendered to canonical text; never raises, never invents."""
+        ...
+
+    def repair(self, inputs: Mapping[str, str], answer: ParsedAnswer, *, structured: bool) -> Repair:
+        """The request that completes an answer with missing or broken outputs: keeps what is valid, names the rest."""
+        ...
+
+    def reply(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, *, seed: int, careless: bool) -> str:
+        """What the scripted author answers to a prompt of `messages`, `teacher_messages` or `repair`.
+
+        With a schema in JSON by it, else in fenced blocks, only the wanted ones to a repair. A `careless` answer is
+        valid and scores below 0.8. Answers prompts it does not know with a sentence.
+        """
+        ...
+
+    def detections(self, labels: Mapping[str, str], outputs: Mapping[str, str]) -> Mapping[str, Detection]:
+        """By kind (gaps, conflicts): findings against the planted labels; empty where the labels say nothing."""
         ...
 
 

@@ -11,6 +11,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from stillhouse.v1 import artifact_pb2 as _artifact_pb2
 from stillhouse.v1 import common_pb2 as _common_pb2
 from stillhouse.v1 import record_pb2 as _record_pb2
+from stillhouse.v1 import teacher_pb2 as _teacher_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -55,8 +56,11 @@ class EvaluateRequest(_message.Message):
     REFERENCE_SOURCE_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
+    TEACHER_FIELD_NUMBER: _builtins.int
     STORE_URI_FIELD_NUMBER: _builtins.int
     STUDENT_ADDRESS_FIELD_NUMBER: _builtins.int
+    MAX_COST_USD_FIELD_NUMBER: _builtins.int
+    PRICES_FIELD_NUMBER: _builtins.int
     constraint: Global___ConstraintKind.ValueType
     max_tokens: _builtins.int
     temperature: _builtins.float
@@ -69,6 +73,8 @@ class EvaluateRequest(_message.Message):
     store_uri: _builtins.str
     student_address: _builtins.str
     """host:port of a student-inference service."""
+    max_cost_usd: _builtins.float
+    """For a teacher: no call starts that could pass it; absent: no limit."""
     @_builtins.property
     def role(self) -> _common_pb2.RoleReference: ...
     @_builtins.property
@@ -83,6 +89,12 @@ class EvaluateRequest(_message.Message):
     def baseline(self) -> _artifact_pb2.Artifact:
         """Evaluation of the base model under the same constraint, for gates that compare with it. Absent: none."""
 
+    @_builtins.property
+    def teacher(self) -> _teacher_pb2.TeacherModel:
+        """In the place of a model that is served: a teacher, whose answers are paid for once and kept in the answer log."""
+
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[_teacher_pb2.ModelPrice]: ...
     def __init__(
         self,
         *,
@@ -98,14 +110,19 @@ class EvaluateRequest(_message.Message):
         reference_source: _builtins.str = ...,
         baseline: _artifact_pb2.Artifact | None = ...,
         metric: _builtins.str = ...,
+        teacher: _teacher_pb2.TeacherModel | None = ...,
         store_uri: _builtins.str = ...,
         student_address: _builtins.str = ...,
+        max_cost_usd: _builtins.float | None = ...,
+        prices: _abc.Iterable[_teacher_pb2.ModelPrice] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "model", b"model", "role", b"role", "validation", b"validation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "baseline", b"baseline", "max_cost_usd", b"max_cost_usd", "model", b"model", "role", b"role", "teacher", b"teacher", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "constraint", b"constraint", "gates", b"gates", "max_tokens", b"max_tokens", "metric", b"metric", "model", b"model", "reference_score", b"reference_score", "reference_source", b"reference_source", "role", b"role", "seed", b"seed", "store_uri", b"store_uri", "student_address", b"student_address", "temperature", b"temperature", "validation", b"validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "baseline", b"baseline", "constraint", b"constraint", "gates", b"gates", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "metric", b"metric", "model", b"model", "prices", b"prices", "reference_score", b"reference_score", "reference_source", b"reference_source", "role", b"role", "seed", b"seed", "store_uri", b"store_uri", "student_address", b"student_address", "teacher", b"teacher", "temperature", b"temperature", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_cost_usd: _TypeAlias = _typing.Literal["max_cost_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_cost_usd: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd) -> _WhichOneofReturnType__max_cost_usd | None: ...
 
 Global___EvaluateRequest: _TypeAlias = EvaluateRequest  # noqa: Y015
 

@@ -1,0 +1,1 @@
+"""Models that are asked for answers: providers, and the one place where calls are paced, retried, paid and kept."""

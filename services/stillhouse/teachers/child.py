@@ -1,0 +1,123 @@
+"""A program of ours that serves a teacher from a process of its own, and ends with this one.
+
+Called by `gguf` and `emulator`. It must not know what the program does: its first line of output says where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO
+
+from stillhouse.errors import FailedPrecondition
+from stillhouse.rpc.process import WATCH_STDIN_VARIABLE
+
+_STOP_SECONDS = 10.0
+
+
+class Child:
+    """A running `python -m MODULE`; its standard input is held open for as long as this process lives."""
+
+    def __init__(self, process: subprocess.Popen[str], log: IO[str], first_line: str) -> None:
+        """Made by `start_child`."""
+        self._process = process
+        self._log = log
+        self.first_line = first_line
+
+    async def close(self) -> None:
+        """Asks it to stop; ends it after 10 s."""
+        await asyncio.to_thread(_end, self._process, self._log)
+
+
+async def start_child(arguments: Sequence[str], environ: Mapping[str, str], *, start_seconds: float) -> Child:
+    """Starts `python -m ARGUMENTS` and waits for its first line.
+
+    Raises FailedPrecondition, with its last words, where it ends or says nothing within `start_seconds`.
+    """
+    log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the child
+    process = await asyncio.to_thread(_spawn, arguments, environ, log)
+    try:
+        async with asyncio.timeout(start_seconds):
+            line = await _first_line(process)
+    except TimeoutError:
+        line = ""
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(_end, process, log))
+        raise
+    if line:
+        return Child(process, log, line)
+    words = await asyncio.to_thread(_last_words, process, log)
+    raise FailedPrecondition(f"python -m {' '.join(arguments)} did not start within {start_seconds:g} s: {words}")
+
+
+def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env={**environ, WATCH_STDIN_VARIABLE: "1"},
+        # Ctrl-C is for this process, which then stops the child when nothing is in flight any more.
+        start_new_session=True,
+    )
+
+
+async def _first_line(process: subprocess.Popen[str]) -> str:
+    """Without a thread that would hang on a silent child."""
+    if process.stdout is None:
+        raise FailedPrecondition("the child has no output")
+    descriptor = process.stdout.fileno()
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    read = bytearray()
+
+    def on_readable() -> None:
+        piece = os.read(descriptor, 4096)
+        read.extend(piece)
+        if (not piece or b"\n" in read) and not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(descriptor, on_readable)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(descriptor)
+    line, newline, _ = bytes(read).partition(b"\n")
+    return line.decode(errors="replace").strip() if newline else ""
+
+
+def _last_words(process: subprocess.Popen[str], log: IO[str]) -> str:
+    _stop(process)
+    log.seek(0)
+    lines = log.read().strip().splitlines()
+    _close(process, log)
+    return lines[-1] if lines else f"it said nothing and ended with {process.returncode}"
+
+
+def _end(process: subprocess.Popen[str], log: IO[str]) -> None:
+    _stop(process)
+    _close(process, log)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _close(process: subprocess.Popen[str], log: IO[str]) -> None:
+    for stream in (process.stdin, process.stdout, log):
+        if stream is not None:
+            with suppress(BrokenPipeError):
+                stream.close()

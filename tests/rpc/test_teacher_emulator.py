@@ -1,0 +1,104 @@
+"""The emulator as a teacher: started as a process that ends with who started it, or at an address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripted_teacher import question
+from stillhouse.errors import FailedPrecondition
+from stillhouse.teachers.child import start_child
+from stillhouse.teachers.emulator import EmulatorTeacher
+from stillhouse.teachers.opening import open_teacher
+from stillhouse.v1.teacher_pb2 import EmulatorOptions, TeacherModel
+from vertex_fixture import text_response, vertex_server
+
+FLASH = "gemini-2.5-flash"
+HOLD = "import sys,os;print('here %d' % os.getpid(),flush=True);sys.stdin.read()"
+
+
+def _model(**fields: str) -> TeacherModel:
+    options = EmulatorOptions(faults="none", seed=3)
+    return TeacherModel(provider="emulator", model=FLASH, emulator=options, **fields)
+
+
+def test_an_emulator_of_ones_own_answers_and_ends_with_the_teacher() -> None:
+    async def run() -> tuple[str, str, int]:
+        teacher = await open_teacher(_model(), os.environ)
+        assert isinstance(teacher, EmulatorTeacher)
+        try:
+            found = await teacher.ask(question(max_output_tokens=1000, thinking_budget=0), deadline_seconds=30)
+        finally:
+            await teacher.close()
+        return found.text, teacher.identity, found.prompt_tokens
+
+    text, identity, prompt_tokens = asyncio.run(run())
+    assert text
+    assert prompt_tokens > 0
+    assert identity == f"emulator:{FLASH}?faults=none&seed=3"
+
+
+def test_an_emulator_that_runs_already_is_asked_where_it_is() -> None:
+    async def run() -> list[str]:
+        async with vertex_server(lambda _: text_response("from there")) as server:
+            texts = []
+            url = f"http://127.0.0.1:{server.port}"
+            for model, environ in ((_model(endpoint=url), {}), (_model(), {"STILLHOUSE_EMULATOR_ENDPOINT": url})):
+                teacher = await open_teacher(model, environ)
+                texts.append((await teacher.ask(question(), deadline_seconds=20)).text)
+                assert teacher.identity == f"emulator:{FLASH}?faults=none&seed=3"
+                await teacher.close()
+            return texts
+
+    assert asyncio.run(run()) == ["from there"] * 2
+
+
+def test_a_child_that_does_not_start_leaves_its_last_words() -> None:
+    with pytest.raises(FailedPrecondition, match=r"No module named stillhouse\.nothing"):
+        asyncio.run(start_child(["stillhouse.nothing"], os.environ, start_seconds=30))
+
+
+def test_a_child_that_says_nothing_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "silent.py").write_text("import time; time.sleep(60)")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with pytest.raises(FailedPrecondition, match=r"did not start within 0\.5 s"):
+        asyncio.run(start_child(["silent"], environ, start_seconds=0.5))
+
+
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "hold.py").write_text(HOLD)
+    parent_code = (
+        "import asyncio,os\n"
+        "from stillhouse.teachers.child import start_child\n"
+        "async def main():\n"
+        "    child = await start_child(['hold'], os.environ, start_seconds=30)\n"
+        "    print(child.first_line.split()[1], flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", parent_code], stdout=subprocess.PIPE, text=True, env=environ
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+        parent.wait(30)
+    for _ in range(200):
+        if not _is_running(child):
+            return
+        signal.sigtimedwait([], 0.05)
+    pytest.fail(f"process {child} is still there")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
