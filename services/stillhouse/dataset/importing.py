@@ -6,7 +6,7 @@ Called by dataset_builder and by the command line's checks. It knows field names
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stillhouse.dataset.lines import Row, read_rows
@@ -68,6 +68,13 @@ def candidate_of(row: Row, shape: RecordShape, *, required: Sequence[str], answe
                     f"{row.place}: field {name!r} is missing; a row has 'response' or every output", field=name
                 )
     return candidate
+
+
+def labelled(candidate: Candidate, model: str) -> Candidate:
+    """With an import's model where the row names none."""
+    if not model or "model" in candidate.labels:
+        return candidate
+    return replace(candidate, labels={**candidate.labels, "model": model})
 
 
 def _built(row: Row, shape: RecordShape) -> Candidate:

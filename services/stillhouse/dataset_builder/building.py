@@ -7,13 +7,13 @@ knows no field of a role and no grpc.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf.struct_pb2 import Struct
 
 from stillhouse.dataset.contamination import ContaminationIndex
-from stillhouse.dataset.importing import Candidate, read_candidates
+from stillhouse.dataset.importing import Candidate, labelled, read_candidates
 from stillhouse.dataset.lines import count_lines, json_line, lines_of
 from stillhouse.dataset.records import write_record
 from stillhouse.dataset.split import Use
@@ -229,19 +229,12 @@ def _all_candidates(sources: list[_Source], role: Role) -> Iterator[tuple[_Sourc
 def _candidates(source: _Source, role: Role, *, answered: bool) -> Iterator[Candidate]:
     lines = lines_of(source.path, source=source.called)
     for candidate in read_candidates(lines, source=source.called, shape=role, answered=answered):
-        yield _labelled(candidate, source.model)
+        yield labelled(candidate, source.model)
 
 
 def _group_keys(source: _Source, role: Role) -> Iterator[str]:
     for candidate in _candidates(source, role, answered=False):
         yield role.group_key(candidate.inputs)
-
-
-def _labelled(candidate: Candidate, model: str) -> Candidate:
-    """With the import's model where the row names none."""
-    if not model or "model" in candidate.labels:
-        return candidate
-    return replace(candidate, labels={**candidate.labels, "model": model})
 
 
 def _refused_line(source: _Source, candidate: Candidate, refused: Refused) -> str:

@@ -30,6 +30,7 @@ REVIEW = yaml.safe_dump(
 )
 ANSWER = f"```yaml VISION\n{VISION}```\n```yaml REVIEW\n{REVIEW}```"
 REQUIREMENTS = "functional_requirements:\n- {id: FR001, description: post}\nconstraints:\n- {id: C001}\n"
+INPUTS = {"concept": "A ledger for the clerks of a bank", "requirements_yaml": REQUIREMENTS}
 KEYS = [*VISION_KEYS, *REVIEW_KEYS, *ALIGNMENT_KEYS, "id", "description", "functional_requirements", "constraints"]
 TOKENS = [
     *KEYS,
@@ -87,6 +88,14 @@ def check_parser(answer: str) -> None:
     for text in parsed.outputs.values():
         assert all(line in known for line in text.replace("`", "").split("\n"))
     ROLE.problems(parsed.outputs)
+    for structured in (False, True):
+        repair = ROLE.repair(INPUTS, parsed, structured=structured)
+        assert set(repair.kept) | set(repair.wanted) == set(OUTPUT_NAMES)
+        assert all(parsed.outputs[name] == text for name, text in repair.kept.items())
+        schema = ROLE.response_schema(repair.wanted or OUTPUT_NAMES) if structured else None
+        reply = ROLE.reply(repair.messages, schema, seed=1, careless=False)
+        found = ROLE.parse_structured(reply) if structured else ROLE.parse(reply)
+        assert set(found.outputs) == set(repair.wanted or OUTPUT_NAMES)
 
 
 def check_judges(wanted: str, vision: str, review: str) -> None:
@@ -98,6 +107,7 @@ def check_judges(wanted: str, vision: str, review: str) -> None:
     assert math.isclose(score.score, sum(score.parts.values()) / 120)
     ROLE.guards(inputs, outputs, ROLE.guard_names)
     ROLE.labels(outputs)
+    ROLE.detections({"planted_gaps": '["FR001"]', "planted_conflicts": '["FR001", "C001"]'}, outputs)
     if not ROLE.problems(outputs):
         canonical = ROLE.canonical(outputs)
         assert ROLE.canonical(canonical) == canonical

@@ -6,9 +6,19 @@ Found through the entry point `stillhouse.roles`. This object only binds the pla
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from stillhouse.roles.product_owner import adapter, guards, metric, prompt, schema, signature
-from stillhouse.roles.role import Example, GuardFinding, Message, MetricScore, ParsedAnswer, Role
+from stillhouse.roles.role import (
+    Detection,
+    Example,
+    GuardFinding,
+    Message,
+    MetricScore,
+    ParsedAnswer,
+    Repair,
+    Role,
+)
 
 
 class ProductOwnerRole:
@@ -73,17 +83,59 @@ class ProductOwnerRole:
 
         return grammar.grammar(inputs)
 
-    def examples(self, *, count: int, seed: int) -> Iterator[Example]:
-        """`count` distinct synthesized inputs; the same seed gives the same ones."""
+    def examples(self, *, count: int, seed: int, planted: float = 0.5) -> Iterator[Example]:
+        """`count` distinct synthesized inputs, that share of them with planted gaps or conflicts."""
         from stillhouse.roles.product_owner import concepts
 
-        return concepts.examples(count=count, seed=seed)
+        return concepts.examples(count=count, seed=seed, planted=planted)
+
+    def complete(self, example: Example, *, seed: int) -> Example:
+        """The example with requirements, synthesized if it has none. Raises InvalidArgument without a concept."""
+        from stillhouse.roles.product_owner import completion
+
+        return completion.complete(example, seed=seed)
 
     def author(self, example: Example, *, seed: int) -> str:
         """A scripted, short, good answer to a synthesized example."""
         from stillhouse.roles.product_owner import author
 
         return author.author(example, seed=seed)
+
+    def teacher_messages(self, inputs: Mapping[str, str], *, structured: bool) -> list[Message]:
+        """The prompt for a teacher. Raises InvalidArgument if a required input is missing."""
+        from stillhouse.roles.product_owner import teaching
+
+        return teaching.messages(inputs, structured=structured)
+
+    def response_schema(self, outputs: Sequence[str]) -> Mapping[str, Any]:
+        """JSON schema of an object with these outputs. Raises InvalidArgument on an unknown one."""
+        from stillhouse.roles.product_owner import teaching
+
+        return teaching.response_schema(outputs)
+
+    def parse_structured(self, answer: str) -> ParsedAnswer:
+        """The valid outputs of a JSON answer, as canonical text; never raises."""
+        from stillhouse.roles.product_owner import teaching
+
+        return teaching.parse_structured(answer)
+
+    def repair(self, inputs: Mapping[str, str], answer: ParsedAnswer, *, structured: bool) -> Repair:
+        """The request that completes an answer. Raises InvalidArgument if a required input is missing."""
+        from stillhouse.roles.product_owner import repairing
+
+        return repairing.repair(inputs, answer, structured=structured)
+
+    def reply(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, *, seed: int, careless: bool) -> str:
+        """What the scripted author answers to this role's prompts; a sentence to any other."""
+        from stillhouse.roles.product_owner import replying
+
+        return replying.reply(messages, schema, seed=seed, careless_answer=careless)
+
+    def detections(self, labels: Mapping[str, str], outputs: Mapping[str, str]) -> Mapping[str, Detection]:
+        """Gaps and conflicts of the review against the planted ones; empty where the labels name none."""
+        from stillhouse.roles.product_owner import detection
+
+        return detection.detections(labels, outputs)
 
 
 ROLE: Role = ProductOwnerRole()

@@ -68,7 +68,7 @@ def author(example: Example, *, seed: int) -> str:
 
 
 def _read(concept: str, requirements: Sequence[Requirement]) -> _Reading:
-    words = _words(concept)
+    words = concept_words(concept)
     conflicts = [
         found for pair in combinations(requirements, 2) for found in (_conflict(*pair), _conflict(*pair[::-1])) if found
     ]
@@ -87,7 +87,8 @@ def _read(concept: str, requirements: Sequence[Requirement]) -> _Reading:
     return _Reading(words, sound, gaps, conflicts, len(requirements))
 
 
-def _words(concept: str) -> dict[str, str]:
+def concept_words(concept: str) -> dict[str, str]:
+    """The vocabulary's words that a concept was made of, or general ones with its first words as the name."""
     concept = clean_text(concept)
     for saying in vocabulary.SAYINGS:
         for template in (saying + vocabulary.NEED_SAYING, saying):

@@ -7,8 +7,9 @@ review can be held against the truth. Knows nothing of answers.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from random import Random
 
 import yaml
@@ -51,7 +52,7 @@ class _Plan:
         return found
 
 
-def examples(*, count: int, seed: int, planted: float = 0.3) -> Iterator[Example]:
+def examples(*, count: int, seed: int, planted: float = 0.5) -> Iterator[Example]:
     """`count` examples with distinct concepts; a longer run of the same seed begins with a shorter one.
 
     `planted` is the share that has planted gaps or conflicts. Tiers take turns. Raises InvalidArgument on a negative
@@ -65,11 +66,13 @@ def examples(*, count: int, seed: int, planted: float = 0.3) -> Iterator[Example
 
 
 def _examples(count: int, seed: int, planted: float) -> Iterator[Example]:
-    seen: set[str] = set()
+    # Digests, so that a long run holds 16 bytes a concept and not its text.
+    seen: set[bytes] = set()
     for index in range(count):
         for attempt in range(_MAX_ATTEMPTS):
             example = _example(Random(f"{seed}/{index}/{attempt}"), index, planted)  # noqa: S311 - no secret
-            key = " ".join(example.inputs[CONCEPT].lower().split())
+            concept = " ".join(example.inputs[CONCEPT].lower().split())
+            key = blake2b(concept.encode(), digest_size=16).digest()
             if key not in seen:
                 break
         else:
@@ -105,6 +108,14 @@ def _example(random: Random, index: int, planted: float) -> Example:
         inputs={CONCEPT: concept, REQUIREMENTS: _yaml(random, words, concept, sections)},
         labels={TIER: tier.name, PLANTED_GAPS: json.dumps(gaps), PLANTED_CONFLICTS: json.dumps(conflicts)},
     )
+
+
+def sound_requirements(random: Random, tier: vocabulary.Tier, words: Mapping[str, str], concept: str) -> str:
+    """Requirements, as YAML, that serve a concept made of these words (`need` may be absent), with nothing planted."""
+    need = words.get("need", "")
+    filled = {**words, "need": need}
+    sections, _ = _sections(random, tier, filled, _Plan(need=need))
+    return _yaml(random, filled, concept, sections)
 
 
 def _plan(random: Random) -> _Plan:

@@ -180,32 +180,40 @@ class _Output(BaseModel):
 class Vision(_Output):
     """The product vision. Texts are on one line; `last_updated` is an ISO date."""
 
-    product_name: _Name
-    product_summary: _Text
-    target_users: _SomeItems
-    value_proposition: _SomeItems
-    key_capabilities: _SomeItems
-    non_goals: _Items
-    success_metrics: _SomeItems
-    last_updated: Annotated[str, BeforeValidator(_read_date)]
+    product_name: _Name = Field(description="The product's name.")
+    product_summary: _Text = Field(description="What the product is and for whom, in 120 to 300 characters.")
+    target_users: _SomeItems = Field(description="Two or more groups of people who use it.")
+    value_proposition: _SomeItems = Field(description="Two or more benefits for them.")
+    key_capabilities: _SomeItems = Field(description="Two or more things that the product can do.")
+    non_goals: _Items = Field(description="What the product leaves out; one or more.")
+    success_metrics: _SomeItems = Field(description="Two or more measures that would show its success.")
+    last_updated: Annotated[str, BeforeValidator(_read_date)] = Field(description="An ISO date such as 2025-11-01.")
 
 
 class Alignment(_Output):
     """What of the requirements serves the vision, what is missing, what contradicts it."""
 
-    aligned: _Items
-    gaps: _Items
-    conflicts: _Items
+    aligned: _Items = Field(description="One item for each requirement that serves the vision: its id, then why.")
+    gaps: _Items = Field(
+        description="One item for each requirement too vague to test, by its id, and for each promise of the concept "
+        "that no requirement serves; empty if there is none."
+    )
+    conflicts: _Items = Field(
+        description="One item for each pair of requirements that cannot both hold, naming both ids and why; empty if "
+        "there is none."
+    )
 
 
 class Review(_Output):
     """The review of the requirements against the vision."""
 
-    status: Annotated[Literal["aligned", "needs_adjustment", "misaligned"], BeforeValidator(_read_status)]
-    summary: _SomeItems
+    status: Annotated[Literal["aligned", "needs_adjustment", "misaligned"], BeforeValidator(_read_status)] = Field(
+        description="misaligned if there is a conflict, else needs_adjustment if there is a gap, else aligned."
+    )
+    summary: _SomeItems = Field(description="Two or more short findings.")
     requirements_alignment: Alignment
-    recommended_actions: _Items
-    narrative: _Text
+    recommended_actions: _Items = Field(description="Two or more next steps, the most urgent first.")
+    narrative: _Text = Field(description="The review in a few whole sentences, in 80 to 400 characters.")
 
 
 MODELS: dict[str, type[Vision] | type[Review]] = {VISION: Vision, REVIEW: Review}
@@ -222,7 +230,12 @@ def read_output(name: str, text: str) -> tuple[Vision | Review | None, list[str]
     try:
         return MODELS[name].model_validate(value), []
     except ValidationError as error:
-        return None, [f"{label}.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        return None, model_problems(name, error)
+
+
+def model_problems(name: str, error: ValidationError) -> list[str]:
+    """Why the output `name` does not satisfy its model, each for a person."""
+    return [f"{BLOCK_LABELS[name]}.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
 
 
 def canonical_text(output: Vision | Review) -> str:
