@@ -1,0 +1,1 @@
+"""A server that speaks Vertex AI's prediction protocol and answers by script: for demos, tests and benchmarks."""
