@@ -35,8 +35,10 @@ setup: $(VENV)/.laptop ## Make .venv from the pinned lock (TORCH_INDEX=URL to ch
 
 setup-dev: $(VENV)/.dev
 
-demo: setup ## Distil a small student from data that ships with the project; at most 15 minutes
-	$(BIN)/stillhouse run k8s/samples/demo.yaml
+demo: setup ## Concepts, an emulated teacher, training, a served student, its report; at most 15 minutes
+	$(BIN)/stillhouse run k8s/samples/quickstart.yaml
+	@mkdir -p build
+	$(BIN)/stillhouse report demo --output build/demo.html
 
 test: setup-dev ## Run the tests (what needs a cluster is left out)
 	$(BIN)/python -m pytest -m "not cluster and not soak"

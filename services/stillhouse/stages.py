@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult
 from stillhouse.v1.exporter_pb2 import ExportRequest, ExportResult
+from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import PrepareBaseRequest, PrepareBaseResult, TrainRequest, TrainResult
 
 
@@ -28,10 +29,11 @@ class StageDefinition:
     logic_version: int
 
 
+GENERATE = StageDefinition("generate", "teacher_generator", GenerateRecordsRequest, GenerateRecordsResult, 1)
 BASE = StageDefinition("base", "trainer", PrepareBaseRequest, PrepareBaseResult, 1)
 DATASET = StageDefinition("dataset", "dataset_builder", BuildDatasetRequest, BuildDatasetResult, 1)
 TRAIN = StageDefinition("train", "trainer", TrainRequest, TrainResult, 1)
 EXPORT = StageDefinition("export", "exporter", ExportRequest, ExportResult, 1)
-EVALUATE = StageDefinition("evaluate", "evaluator", EvaluateRequest, EvaluateResult, 1)
+EVALUATE = StageDefinition("evaluate", "evaluator", EvaluateRequest, EvaluateResult, 2)
 
-STAGES = {stage.name: stage for stage in (BASE, DATASET, TRAIN, EXPORT, EVALUATE)}
+STAGES = {stage.name: stage for stage in (GENERATE, BASE, DATASET, TRAIN, EXPORT, EVALUATE)}

@@ -16,7 +16,7 @@ from stillhouse.cli.__main__ import app
 from stillhouse.cli.errors import run_app
 from stillhouse.controller.inputs import synthesized_rows
 from stillhouse.controller.runs import find_run
-from stillhouse.spec.models import Synthesized
+from stillhouse.spec.sources import Synthesized
 
 
 class Laptop:

@@ -6,8 +6,8 @@ import sys
 
 import typer
 
+from stillhouse.cli import report, setup, status
 from stillhouse.cli import run as run_command
-from stillhouse.cli import setup, status
 from stillhouse.cli.errors import run_app
 from stillhouse.cli.leaves import register_leaves
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command()(run_command.run)
 app.command()(status.status)
 app.command()(status.stop)
+app.command()(report.report)
 app.command()(setup.init)
 app.command()(setup.validate)
 app.command()(setup.doctor)

@@ -16,6 +16,12 @@ from stillhouse.errors import StillhouseError
 _GIB = 2**30
 _NEEDED_DISK_GIB = 4
 _NEEDED_MEMORY_GIB = 5
+_PACKAGES = {"torch": "training", "transformers": "training", "xllamacpp": "serving"}
+_PACKAGES_OF_SOME_RUNS = {
+    "google.cloud.aiplatform_v1": "teachers on Vertex AI, and their emulator",
+    "litellm": "teachers by litellm",
+    "altair": "the report",
+}
 
 
 class Verdict(Enum):
@@ -100,13 +106,21 @@ def _gpu() -> Check:
 
 
 def _packages() -> Iterator[Check]:
-    for package, needed_for in (("torch", "training"), ("transformers", "training"), ("xllamacpp", "serving")):
-        found = importlib.util.find_spec(package) is not None
-        yield Check(
-            package,
-            Verdict.GOOD if found else Verdict.BAD,
-            f"for {needed_for}" if found else f"missing, needed for {needed_for}: run `make setup`",
-        )
+    for packages, missing in ((_PACKAGES, Verdict.BAD), (_PACKAGES_OF_SOME_RUNS, Verdict.NOTE)):
+        for package, needed_for in packages.items():
+            found = _is_installed(package)
+            yield Check(
+                package,
+                Verdict.GOOD if found else missing,
+                f"for {needed_for}" if found else f"missing, needed for {needed_for}: run `make setup`",
+            )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # its parent is not there
+        return False
 
 
 def _store(uri: str) -> Check:
@@ -128,7 +142,8 @@ def _credentials() -> Iterator[Check]:
     named = {
         "HF_TOKEN": "gated models of the Hugging Face hub",
         "AWS_ACCESS_KEY_ID": "s3:// stores by key",
-        "GOOGLE_APPLICATION_CREDENTIALS": "gs:// stores and Vertex AI by key file",
+        "GOOGLE_APPLICATION_CREDENTIALS": "gs:// stores and Vertex AI by key file; else by `gcloud auth`",
+        "GOOGLE_CLOUD_PROJECT": "Vertex AI, where a teacher's stage names no project",
     }
     for variable, purpose in named.items():
         state = "set" if os.environ.get(variable) else "not set"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stillhouse.cli import generate
 from stillhouse.cli.errors import as_usage
+
+if TYPE_CHECKING:
+    from stillhouse.dataset.calls import CallFigures
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Checks, splits, counts, builds and shows data.")
 
@@ -80,10 +84,11 @@ def stats(
     data: DataArgument,
     role: RoleOption = "product_owner",
     rescore: Annotated[bool, typer.Option("--score", help="Score rows that carry no score.")] = False,
+    target: Annotated[int, typer.Option(min=1, help="Records wanted: which threshold would give them.")] = 400,
     json_output: JsonOption = False,
 ) -> None:
-    """Counts and scores: overall, by model, tier and label, by threshold."""
-    from stillhouse.cli.dataset_tables import show_statistics
+    """Counts and scores: overall, by model, tier and label, by threshold; with its calls file, what the teacher did."""
+    from stillhouse.cli.dataset_tables import show_calls, show_statistics
     from stillhouse.cli.tables import console, print_json
     from stillhouse.dataset.files import file_statistics
     from stillhouse.dataset.importing import Candidate
@@ -100,10 +105,26 @@ def stats(
         return verdict.score
 
     found = file_statistics(data, chosen, score=own_score if rescore else None)
+    calls = _calls_beside(data)
     if json_output:
-        print_json(found.as_json())
-    else:
-        show_statistics(console(), found.as_json())
+        teacher = {} if calls is None else {"teacher": calls.as_json() | {"threshold": calls.threshold_for(target)}}
+        print_json({**found.as_json(), **teacher})
+        return
+    show_statistics(console(), found.as_json())
+    if calls is not None:
+        show_calls(console(), calls.as_json())
+        threshold = calls.threshold_for(target)
+        verdict = "no threshold gives" if threshold is None else f"a threshold of {threshold:.2f} gives"
+        console().print(f"{verdict} {target} records of the answers so far", highlight=False)
+
+
+def _calls_beside(data: Path) -> CallFigures | None:
+    from stillhouse.dataset.calls import read_calls
+    from stillhouse.dataset.lines import lines_of
+    from stillhouse.teacher_generator.data_file import DataFiles
+
+    path = DataFiles(data).calls
+    return read_calls(lines_of(path), source=path.name) if path.is_file() else None
 
 
 @app.command("import")
@@ -199,3 +220,6 @@ def export_rows(
     tally = Tally()
     write_lines(output, (FORMS[form](record, chosen) for record in records_of(data, chosen, tally)))
     console().print(f"{output}: {tally}", markup=False, soft_wrap=True)
+
+
+app.command("retry-failed")(generate.retry_failed)

@@ -63,6 +63,42 @@ def show_statistics(screen: Console, document: Mapping[str, Any]) -> None:
         screen.print()
 
 
+def show_calls(screen: Console, document: Mapping[str, Any]) -> None:
+    """What a teacher's calls came to, by model; `document` is CallFigures.as_json()."""
+    models = {**document["by_model"]}
+    if len(models) > 1:
+        models["all"] = document["all"]
+    rows = [
+        [
+            _cut(model, 28),
+            number(int(made["calls"])),
+            number(int(made["accepted"])),
+            _percent(made["first_success_rate"]),
+            _percent(made["missing_block_rate"]),
+            _percent(made["repair_success_rate"]),
+            _figure(made["score_mean"], "{:.3f}"),
+            _figure(made["cost_usd"], "${:.4f}"),
+            _figure(made["cost_per_400_usd"], "${:.2f}"),
+            _figure(made["hours_per_400"], "{:.2f}"),
+        ]
+        for model, made in models.items()
+    ]
+    columns = ["teacher", "calls", "accepted", "first", "missing", "repaired", "mean", "cost", "cost/400", "h/400"]
+    screen.print(rows_table(columns, rows))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in document["all"]["reasons"].items())
+    if reasons:
+        screen.print(f"calls whose answer was refused: {reasons}", highlight=False, markup=False, soft_wrap=True)
+    screen.print()
+
+
+def _percent(value: float | None) -> str:
+    return _figure(value, "{:.0%}")
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
 def show_candidate(screen: Console, candidate: Candidate) -> None:
     """One row in full."""
     screen.rule(candidate.row.place)

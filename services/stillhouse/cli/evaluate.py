@@ -1,4 +1,4 @@
-"""`stillhouse evaluate`: a served student over validation rows, without a Distillation."""
+"""`stillhouse evaluate`: a served student, or a teacher, over validation rows, without a Distillation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stillhouse.cli.errors import as_usage
+from stillhouse.cli.generate import DEFAULT_MODEL, PROMPTS, PROVIDERS, EndpointOption, ModelOption
 
 if TYPE_CHECKING:
     from stillhouse.evaluator.evaluation import EvaluationPlan, Measured
@@ -20,12 +21,24 @@ TOKEN_VARIABLE = "STILLHOUSE_TOKEN"  # noqa: S105 - its name, not a token
 
 def evaluate(
     validation: Annotated[Path, typer.Option(help="JSONL: rows or data set records.")],
-    student: Annotated[str, typer.Option(metavar="HOST:PORT", help="A student server (stillhouse serve-student).")],
     output: Annotated[Path, typer.Option(help="The whole evaluation as JSON.")],
+    student: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="A student server (stillhouse serve-student).")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help=f"In the place of a student a teacher: one of {', '.join(PROVIDERS)}.")
+    ] = None,
+    model: ModelOption = DEFAULT_MODEL,
     role: Annotated[str, typer.Option(help="The role that asks and judges.")] = "product_owner",
-    grammar: Annotated[str, typer.Option(help="role: answers are held to the role's grammar; or none.")] = "role",
-    max_tokens: Annotated[int, typer.Option(min=1, max=32_768, help="Tokens an answer.")] = 1024,
-    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 is greedy.")] = 0.0,
+    grammar: Annotated[
+        str | None, typer.Option(help="role: a student's answers are held to the role's grammar (default); or none.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, max=32_768, help="Tokens an answer; default: 1024, a teacher's 8192.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, max=2.0, help="Default: 0, which is greedy; a teacher's 0.7.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 42,
     gate: Annotated[
         list[str] | None,
@@ -38,35 +51,73 @@ def evaluate(
     metric: Annotated[str, typer.Option(help="module:function of your own metric, in place of the role's.")] = "",
     rows_output: Annotated[Path | None, typer.Option(help="JSONL of every row with its answer.")] = None,
     store: Annotated[
-        str | None, typer.Option(help="Object store to keep answers in: the same command again goes on.")
+        str | None,
+        typer.Option(help="Object store to keep answers in: the same command again goes on. A teacher's always are."),
     ] = None,
-    token: Annotated[str | None, typer.Option(envvar=TOKEN_VARIABLE, help="Bearer token of the server.")] = None,
-    ca: Annotated[Path | None, typer.Option(help="Certificate of the authority, for TLS.")] = None,
-    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the server to be ready.")] = 30.0,
+    token: Annotated[
+        str | None, typer.Option(envvar=TOKEN_VARIABLE, help="Bearer token of a student's server.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="Certificate of the authority, for a student behind TLS.")] = None,
+    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for a student to be ready.")] = 30.0,
+    endpoint: EndpointOption = None,
+    project: Annotated[str | None, typer.Option(help="Google Cloud project of a teacher.")] = None,
+    location: Annotated[str, typer.Option(help="Region of a teacher, or global.")] = "us-central1",
+    prompt: Annotated[str, typer.Option(help=f"How a teacher is asked: {', '.join(PROMPTS)}.")] = "fenced",
+    thinking_budget: Annotated[
+        int | None, typer.Option(min=0, help="Tokens a teacher may think with; 0: none.")
+    ] = None,
+    max_cost_usd: Annotated[
+        float | None, typer.Option(min=0.0, help="No call of a teacher starts that could pass it.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="The evaluation as JSON instead of tables.")] = False,
 ) -> None:
-    """Measures a student on held-out rows: score, valid and guard rate, seconds; decides gates."""
-    from stillhouse.cli.evaluation_tables import show_evaluation
-    from stillhouse.cli.files import write_json, write_lines
-    from stillhouse.cli.tables import console, print_json
-    from stillhouse.dataset.lines import json_line
-    from stillhouse.errors import EXIT_CHECK_FAILED
-    from stillhouse.evaluator.summary import row_document
+    """Measures a student, or a teacher, on held-out rows: score, valid and guard rate, seconds; decides gates."""
+    from stillhouse.cli.subjects import (
+        STUDENT_MAX_TOKENS,
+        STUDENT_TEMPERATURE,
+        TEACHER_MAX_TOKENS,
+        TEACHER_TEMPERATURE,
+        AskedTeacher,
+        ServedStudent,
+        teacher_model,
+    )
     from stillhouse.roles.role import load_role
 
+    if (student is None) == (provider is None):
+        raise typer.BadParameter("name a student, or a teacher by its --provider", param_hint="--student")
+    if grammar not in (None, "role", "none"):
+        raise typer.BadParameter(f"{grammar!r} is neither role nor none", param_hint="--grammar")
     with as_usage("--role"):
         chosen = load_role(role)
     with as_usage("--gate"):
         gates = [_gate(text) for text in gate or ()]
-    if grammar not in ("role", "none"):
-        raise typer.BadParameter(f"{grammar!r} is neither role nor none", param_hint="--grammar")
+    if provider is None:
+        tokens, heat = max_tokens or STUDENT_MAX_TOKENS, STUDENT_TEMPERATURE if temperature is None else temperature
+    else:
+        tokens, heat = max_tokens or TEACHER_MAX_TOKENS, TEACHER_TEMPERATURE if temperature is None else temperature
+    subject: ServedStudent | AskedTeacher
+    if provider is None:
+        subject = ServedStudent(student or "", token, ca, wait, store)
+    else:
+        if grammar == "role":
+            raise typer.BadParameter("a teacher is not held to the role's grammar", param_hint="--grammar")
+        options = {
+            "endpoint": endpoint,
+            "project": project,
+            "location": location,
+            "thinking_budget": thinking_budget,
+        }
+        asked = teacher_model(
+            provider=provider, model=model, prompt=prompt, max_tokens=tokens, temperature=heat, options=options
+        )
+        subject = AskedTeacher(asked, max_cost_usd, store)
     plan = _plan(
         chosen,
         validation,
         {
-            "constraint": "role_grammar" if grammar == "role" else "none",
-            "max_tokens": max_tokens,
-            "temperature": temperature,
+            "constraint": "none" if provider is not None or grammar == "none" else "role_grammar",
+            "max_tokens": tokens,
+            "temperature": heat,
             "seed": seed,
             "metric": metric,
         },
@@ -74,15 +125,29 @@ def evaluate(
         reference=reference or None,
         baseline=_read_baseline(baseline),
     )
-    measured = _measure(plan, student, store_uri=store, token=token, ca=ca, wait_seconds=wait)
-    document = {**measured.document, "student": student}
-    write_json(output, document)
+    _conclude(subject.measure(plan), output, rows_output, json_output=json_output)
+
+
+def _conclude(measured: Measured, output: Path, rows_output: Path | None, *, json_output: bool) -> None:
+    """Writes and prints the evaluation. Raises Exit where a gate failed."""
+    from stillhouse.cli.evaluation_tables import show_evaluation
+    from stillhouse.cli.files import write_json, write_lines
+    from stillhouse.cli.tables import console, print_json
+    from stillhouse.dataset.lines import json_line
+    from stillhouse.errors import EXIT_CHECK_FAILED
+    from stillhouse.evaluator.summary import row_document
+
+    write_json(output, measured.document)
     if rows_output is not None:
         write_lines(rows_output, (json_line(row_document(result)) for result in measured.results))
+    screen = console()
     if json_output:
-        print_json(document)
+        print_json(measured.document)
     else:
-        show_evaluation(console(), document, output)
+        show_evaluation(screen, measured.document, output)
+        if "teacher" in measured.document:
+            said = f"{measured.document['teacher']}: ${measured.document['cost_usd']:.4f} for these answers"
+            screen.print(said, markup=False, soft_wrap=True)
     if not measured.passed:
         raise typer.Exit(EXIT_CHECK_FAILED)
 
@@ -151,37 +216,3 @@ def _read_baseline(path: Path | None) -> Baseline | None:
     from stillhouse.evaluator.summary import read_baseline
 
     return None if path is None else read_baseline(existing_file(path).read_bytes(), source=str(path))
-
-
-def _measure(
-    plan: EvaluationPlan,
-    address: str,
-    *,
-    store_uri: str | None,
-    token: str | None,
-    ca: Path | None,
-    wait_seconds: float,
-) -> Measured:
-    from stillhouse.artifacts.answers import AnswerLog
-    from stillhouse.artifacts.store import Store
-    from stillhouse.cli.jobs import progress_line
-    from stillhouse.cli.tables import remarks
-    from stillhouse.errors import Cancelled
-    from stillhouse.evaluator.asking import Patience
-    from stillhouse.evaluator.connection import connect
-    from stillhouse.evaluator.evaluation import measure
-    from stillhouse.rpc.process import stop_on_signals
-
-    log = AnswerLog(Store.open(store_uri)) if store_uri else None
-    with (
-        stop_on_signals() as stopping,
-        connect(address, token=token, ca=ca, wait_seconds=wait_seconds, stopping=stopping.event) as student,
-        progress_line(remarks()) as report,
-    ):
-        try:
-            patience = Patience(away_seconds=wait_seconds)
-            return measure(plan, student, log=log, report=report, stopping=stopping.event, patience=patience)
-        except Cancelled as exc:
-            if stopping.event.is_set():
-                raise typer.Exit(stopping.exit_code) from exc
-            raise

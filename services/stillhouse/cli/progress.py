@@ -10,6 +10,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from stillhouse.controller.plan import Plan, PlannedStep, StepState
 from stillhouse.v1.common_pb2 import Progress
@@ -23,7 +24,10 @@ _MARKS = {
     StepState.FAILED: ("✗", "red"),
 }
 _PLAIN_SECONDS = 10.0
-_SHOWN_FIGURES = ("kept", "refused", "contaminated", "loss", "tuning_loss", "tokens_per_second", "score_mean", "valid")
+_SHOWN_FIGURES = (
+    *("kept", "refused", "contaminated", "loss", "tuning_loss", "tokens_per_second", "score_mean", "valid_rate"),
+)
+_GENERATE = "generate"
 
 
 class View(Protocol):
@@ -61,7 +65,8 @@ class LiveView:
         table.add_column(overflow="fold")
         for step in plan.steps:
             mark, style = _MARKS[step.state]
-            table.add_row(mark, step.name, self._clock(step), describe(step, progress.get(step.name)), style=style)
+            words = "\n".join(lines_about(step, progress.get(step.name)))
+            table.add_row(mark, step.name, self._clock(step), Text(words), style=style)
         self._live.update(table)
 
     def _clock(self, step: PlannedStep) -> str:
@@ -120,10 +125,17 @@ class PlainView:
 
 def describe(step: PlannedStep, progress: Progress | None) -> str:
     """A step in a few words: its progress while it runs, else why it is where it is."""
+    return "  ".join(lines_about(step, progress))
+
+
+def lines_about(step: PlannedStep, progress: Progress | None) -> list[str]:
+    """The same, in lines that fit beside a step's name in 100 columns."""
     if step.state is StepState.WAITING:
-        return f"after {step.message}"
+        return [f"after {step.message}"]
     if step.state is not StepState.RUNNING or progress is None:
-        return step.message
+        return [step.message]
+    if step.stage == _GENERATE:
+        return _about_generation(progress)
     parts = [progress.message] if progress.message else []
     if progress.total:
         parts.append(f"{progress.done:,}/{progress.total:,} {progress.unit}")
@@ -134,9 +146,50 @@ def describe(step: PlannedStep, progress: Progress | None) -> str:
         for name in _SHOWN_FIGURES
         if name in progress.figures
     ]
+    parts += _about_asking(progress)
     if progress.eta_seconds > 0:
         parts.append(f"{duration(progress.eta_seconds)} left")
-    return "  ".join(parts)
+    return ["  ".join(parts)]
+
+
+def _about_generation(progress: Progress) -> list[str]:
+    """Records and rates, then what asking takes: `45/96 records of 71 asked`, `8 in flight`, `3 × 429`, `$0.31`.
+
+    Records are those accepted; reading an absent figure of a protobuf map gives 0.
+    """
+    figures = progress.figures
+    target = f"/{progress.total:,}" if progress.total else ""
+    rates = [f"{progress.done:,}{target} {progress.unit}"]
+    if figures["attempted"]:
+        rates = [f"{rates[0]} of {figures['attempted']:,.0f} asked", f"{figures['acceptance_rate']:.0%} accepted"]
+    if figures["repair_rate"]:
+        rates.append(f"{figures['repair_rate']:.0%} repaired")
+    scores = [f"score {figures['score_mean']:.3f}, last {figures['score_last']:.3f}"] if figures["score_mean"] else []
+    asking = [f"{figures['in_flight']:,.0f} in flight"] if "in_flight" in figures else []
+    asking += _about_asking(progress)
+    first = [progress.message] if progress.message else []
+    first += scores + ([f"{duration(progress.eta_seconds)} left"] if progress.eta_seconds > 0 else [])
+    return [line for line in ("  ".join(first), "  ".join(rates), "  ".join(asking)) if line]
+
+
+def _about_asking(progress: Progress) -> list[str]:
+    """What a teacher's calls met and cost, for those stages that ask one."""
+    figures = progress.figures
+    words = {"throttled": "× 429", "from_log": "from the log"}
+    parts = [f"{figures[name]:,.0f} {word}" for name, word in words.items() if figures.get(name)]
+    if "tokens" in figures:
+        parts.append(f"{_short(figures['tokens'])} tokens")
+    if "cost_usd" in figures:
+        parts.append(f"${figures['cost_usd']:.2f}")
+    return parts
+
+
+def _short(count: float) -> str:
+    """1.2k, 3.4M."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return f"{count:.0f}"
 
 
 def figure(value: float) -> str:

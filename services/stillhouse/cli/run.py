@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +50,7 @@ def run(
     from stillhouse.artifacts.store import Store
     from stillhouse.controller.inputs import bring_in
     from stillhouse.controller.local import LocalBackend
+    from stillhouse.controller.plan import Outcome
     from stillhouse.controller.runner import Runner
     from stillhouse.controller.runs import exclusive, run_directory
     from stillhouse.rpc.process import stop_on_signals
@@ -61,7 +63,9 @@ def run(
     directory = run_directory(opened.uri, distillation.metadata.name)
     backend = LocalBackend(directory, opened.uri, slots=spec.serve.slots, context_tokens=spec.serve.context_tokens)
     if dry_run:
-        _print_plan(console, Runner(distillation, inputs, opened, backend, lambda *_: None).plan())
+        made = Runner(distillation, inputs, opened, backend, lambda *_: None).plan()
+        _print_plan(console, made)
+        _print_estimate(console, made, opened)
         return
     with exclusive(directory) as lock, stop_on_signals() as stopping:
         backend.hold(lock)
@@ -76,6 +80,8 @@ def run(
         finally:
             backend.close()
         exit_code = _conclude(console, distillation.metadata.name, result, stopping, backend.log_file)
+        if result.outcome in (Outcome.SUCCEEDED, Outcome.GATES_FAILED):
+            _print_next(console, distillation.metadata.name, store or spec.store)
         if serve and exit_code == EXIT_DONE:
             _serve(console, backend, opened, distillation.metadata.name, spec.serve.port, stopping.event)
     raise typer.Exit(exit_code)
@@ -106,6 +112,25 @@ def _print_plan(console: Console, plan: Plan) -> None:
     console.print(table)
 
 
+def _print_estimate(console: Console, plan: Plan, store: Store) -> None:
+    """What the teacher may cost, where it is still to be asked."""
+    from stillhouse.cli.estimates import print_estimates
+    from stillhouse.controller.plan import StepState
+    from stillhouse.dataset.concepts import read_concepts
+    from stillhouse.roles.role import load_role
+    from stillhouse.teacher_generator.estimate import estimate
+    from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
+
+    for step in plan.steps:
+        if step.state is StepState.DONE or not isinstance(step.request, GenerateRecordsRequest):
+            continue
+        role = load_role(step.request.role.name)
+        lines = store.open_lines(step.request.concepts)
+        rows = read_concepts(lines, source=step.request.concepts.name, shape=role)
+        console.print()
+        print_estimates(console, estimate(step.request, role, (row.inputs for row in rows)), step.request)
+
+
 def _conclude(console: Console, name: str, plan: Plan, stopping: StopRequest, log_file: Path) -> int:
     from stillhouse.cli.summary import print_evaluations
     from stillhouse.controller.plan import Outcome, StepState
@@ -123,8 +148,14 @@ def _conclude(console: Console, name: str, plan: Plan, stopping: StopRequest, lo
         say_error(f"the log is {log_file}")
         return min(step.exit_code for step in failed)
     print_evaluations(console, plan)
-    console.print(f"\nchat with it:  stillhouse chat {name}", highlight=False)
     return EXIT_DONE if plan.outcome is Outcome.SUCCEEDED else EXIT_CHECK_FAILED
+
+
+def _print_next(console: Console, name: str, store: str | None) -> None:
+    """What to do with a finished run; `store` where it is not the default one."""
+    run = f"{name} --store {shlex.quote(store)}" if store else name
+    console.print(f"\nchat with it:  stillhouse chat {run}", highlight=False, soft_wrap=True)
+    console.print(f"report:        stillhouse report {run}", highlight=False, soft_wrap=True)
 
 
 def _serve(

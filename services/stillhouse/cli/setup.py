@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 from stillhouse.cli.run import FileArgument, SetOption, StoreOption, load_file
 from stillhouse.cli.store import default_store_uri
 from stillhouse.errors import EXIT_CHECK_FAILED, FailedPrecondition
+
+if TYPE_CHECKING:
+    from stillhouse.spec.models import DistillationSpec
 
 
 def init(
@@ -41,10 +44,18 @@ def validate(
         typer.echo(json.dumps(distillation.model_dump(mode="json", by_alias=True), indent=1))
         return
     typer.echo(
-        f"{file} is valid: role {distillation.spec.role}, base {distillation.spec.student.base}, "
+        f"{file} is valid: role {distillation.spec.role}, {_teachers(distillation.spec)}"
+        f"base {distillation.spec.student.base}, "
         f"LoRA rank {lora.rank} alpha {lora.alpha} on {', '.join(lora.target_modules)}, "
         f"{training.epochs} epochs at {training.learning_rate:g}"
     )
+
+
+def _teachers(spec: DistillationSpec) -> str:
+    stages = [
+        stage.label if stage.import_ is not None else f"{stage.provider} {stage.model}" for stage in spec.teacher_stages
+    ]
+    return f"teacher {', then '.join(stages)}, " if stages else ""
 
 
 def doctor(store: StoreOption = None) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from google.protobuf import json_format
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from stillhouse.controller.plan import Outcome, Plan, PlannedStep
+from stillhouse.stages import GENERATE
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult
+from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import TrainResult
 
 _TITLES = {
+    "evaluate-teacher": "teacher",
     "evaluate": "student",
     "evaluate-base": "base model",
     "evaluate-unconstrained": "student, no grammar",
@@ -19,8 +23,13 @@ _TITLES = {
 }
 
 
+EMULATED = "the teacher was the emulator that ships with stillhouse; its scores say nothing of Gemini"
+
+
 def print_evaluations(console: Console, plan: Plan) -> None:
-    """Prints data, training, one row an evaluation, and the gates."""
+    """Prints teacher, data, training, one row an evaluation, and the gates."""
+    console.print()
+    _print_teacher(console, plan)
     _print_making(console, plan)
     table = Table(box=None, pad_edge=False)
     table.add_column("")
@@ -53,13 +62,47 @@ def evaluation_of(step: PlannedStep) -> EvaluateResult | None:
     return result
 
 
+def _print_teacher(console: Console, plan: Plan) -> None:
+    """What asking came to, how stages ended that did not reach their target, and whether it was a teacher at all."""
+    step = next((step for step in plan.steps if step.stage == GENERATE.name), None)
+    result, request = GenerateRecordsResult(), GenerateRecordsRequest()
+    if step is None or step.manifest is None or not step.manifest.result.Unpack(result):
+        return
+    lines = [f"teacher   {_teaching(result)}"]
+    lines += [
+        f"          stage {stage.name} ended at {stage.accepted:,} records: its {stage.ended}"
+        for stage in result.stages
+        if stage.ended.endswith("exhausted") and stage.attempted
+    ]
+    if isinstance(step.request, GenerateRecordsRequest):
+        request = step.request
+    if any(stage.teacher.provider == "emulator" for stage in request.stages):
+        lines.append(EMULATED)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _teaching(result: GenerateRecordsResult) -> str:
+    statistics = json_format.MessageToDict(result.statistics)
+    made = statistics.get("all", {})
+    if not made.get("calls"):
+        return f"{result.record_count:,} records, all of them imported"
+    words = [f"{result.record_count:,} records of {made['calls']:,.0f} calls"]
+    for name, meaning in (("first_success_rate", "accepted at first"), ("repair_success_rate", "repaired")):
+        if made.get(name) is not None:
+            words.append(f"{100 * made[name]:.0f} % {meaning}")
+    if statistics.get("dead_letters"):
+        words.append(f"{statistics['dead_letters']:,.0f} concepts set aside")
+    return ", ".join([*words, f"${result.cost_usd:.2f}"])
+
+
 def _print_making(console: Console, plan: Plan) -> None:
     data, training = BuildDatasetResult(), TrainResult()
     dataset_step, train_step = plan.step("dataset"), plan.step("train")
     if dataset_step.manifest is not None and dataset_step.manifest.result.Unpack(data):
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(data.refused_by_reason.items()))
         console.print(
-            f"\ndata      {data.rows_read} rows read; {data.train_records} train, {data.tuning_records} tuning, "
+            f"data      {data.rows_read} rows read; {data.train_records} train, {data.tuning_records} tuning, "
             f"{data.validation_records} validation; refused: {reasons or 'none'}",
             highlight=False,
             soft_wrap=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,13 +13,18 @@ from obstore.store import from_url
 
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.requests import Inputs, is_directory_base
+from stillhouse.dataset.concepts import concept_line
 from stillhouse.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from stillhouse.roles.role import load_role
-from stillhouse.spec.models import DistillationSpec, Import, Synthesized
+from stillhouse.spec.models import DistillationSpec
+from stillhouse.spec.sources import Concepts, Import, Synthesized
+from stillhouse.spec.values import number
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 
 _ARTIFACT = "sha256:"
 _JSONL = "application/jsonl"
+_PLANTED = 0.3
+"""The fraction of synthesized records with planted findings."""
 
 
 def bring_in(spec: DistillationSpec, store: Store, *, directory: Path) -> Inputs:
@@ -28,29 +33,58 @@ def bring_in(spec: DistillationSpec, store: Store, *, directory: Path) -> Inputs
     Relative paths are below `directory`. Raises NotFound, PermissionDenied, DataLoss (another sha256 than the spec
     says) or Unavailable; the message names the spec's path.
     """
-    imports = tuple(_import(source, spec, store, directory, index) for index, source in enumerate(spec.dataset.imports))
+    imports = tuple(
+        _import(source, spec, store, directory, f"spec.dataset.imports[{index}]", f"import-{index}.jsonl")
+        for index, source in enumerate(spec.dataset.imports)
+    )
+    stage_imports = tuple(
+        None
+        if (source := stage.import_) is None
+        else _import(
+            source, spec, store, directory, f"spec.dataset.teacher.stages[{index}].import", f"stage-{index}.jsonl"
+        )
+        for index, stage in enumerate(spec.teacher_stages)
+    )
+    concepts = _concepts(spec.dataset.concepts, spec, store, directory) if spec.dataset.concepts is not None else None
     validation = None
     if spec.dataset.validation is not None:
         rows = spec.dataset.validation
         validation = _bytes(rows.uri, rows.sha256, store, directory, "spec.dataset.validation", name="validation.jsonl")
-    return Inputs(imports, validation, _base_directory(spec, store, directory))
+    return Inputs(
+        imports=imports,
+        concepts=concepts,
+        stage_imports=stage_imports,
+        validation=validation,
+        base_directory=_base_directory(spec, store, directory),
+    )
 
 
-def _import(source: Import, spec: DistillationSpec, store: Store, directory: Path, index: int) -> Artifact:
-    name, where = f"import-{index}.jsonl", f"spec.dataset.imports[{index}]"
+def _import(source: Import, spec: DistillationSpec, store: Store, directory: Path, where: str, name: str) -> Artifact:
     if source.synthesized is not None:
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / "synthesized.jsonl"
-            with path.open("w", encoding="utf-8") as file:
-                file.writelines(synthesized_rows(spec.role, source.synthesized))
-            return store.put_file(path, name=name, media_type=_JSONL)
+        return _written(synthesized_rows(spec.role, source.synthesized), store, name)
     return _bytes(source.uri or "", source.sha256, store, directory, where, name=name)
+
+
+def _concepts(source: Concepts, spec: DistillationSpec, store: Store, directory: Path) -> Artifact:
+    name = "concepts.jsonl"
+    if (wanted := source.synthesized) is not None:
+        examples = load_role(spec.role).examples(count=wanted.count, seed=wanted.seed, planted=number(wanted.planted))
+        return _written(map(concept_line, examples), store, name)
+    return _bytes(source.uri or "", source.sha256, store, directory, "spec.dataset.concepts", name=name)
+
+
+def _written(lines: Iterable[str], store: Store, name: str) -> Artifact:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "synthesized.jsonl"
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(lines)
+        return store.put_file(path, name=name, media_type=_JSONL)
 
 
 def synthesized_rows(role_name: str, wanted: Synthesized) -> Iterator[str]:
     """Import rows (JSONL) that the role's synthesizer and scripted author write; a function of count and seed."""
     role = load_role(role_name)
-    for example in role.examples(count=wanted.count, seed=wanted.seed):
+    for example in role.examples(count=wanted.count, seed=wanted.seed, planted=_PLANTED):
         row = {**example.labels, **example.inputs, "model": "scripted-author"}
         row["response"] = role.author(example, seed=wanted.seed)
         yield json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"

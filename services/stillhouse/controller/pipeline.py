@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from stillhouse import stages
 from stillhouse.artifacts.digests import request_key
-from stillhouse.controller import requests
+from stillhouse.controller import requests, teacher_requests
 from stillhouse.controller.requests import Inputs
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.stages import StageDefinition
@@ -18,6 +18,7 @@ from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult
 from stillhouse.v1.exporter_pb2 import ExportResult
+from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import PrepareBaseResult, TrainResult
 
 ManifestReader = Callable[[str, str], Manifest | None]
@@ -36,17 +37,27 @@ class Step:
 
 
 def steps_of(spec: DistillationSpec, inputs: Inputs, manifests: ManifestReader) -> Iterator[Step]:
-    """All steps, cheapest checks first: data before the base, the base before training.
+    """All steps, cheapest checks first: data before the base, the base and the teacher before training.
 
-    Every evaluation has its own step: `evaluate` holds the gates, `evaluate-base` is the base model under the same
-    constraint, `evaluate-unconstrained` (or `-constrained`) is the student under the spec's second constraint.
+    `generate` asks the teacher, where there is one. Every evaluation has its own step: `evaluate` holds the gates,
+    `evaluate-base` is the base model under the same constraint, `evaluate-teacher` the teacher on the same rows,
+    `evaluate-unconstrained` (or `-constrained`) is the student under the spec's second constraint.
     """
-    dataset_step = Step("dataset", stages.DATASET, requests.build_dataset(spec, inputs))
+    generated: GenerateRecordsResult | None = None
+    if spec.dataset.teacher is not None:
+        request = teacher_requests.generate(spec, inputs.concepts, inputs.stage_imports, inputs.validation)
+        generate_step = Step("generate", stages.GENERATE, request)
+        yield generate_step
+        generated = _result(generate_step, GenerateRecordsResult, manifests)
+    dataset_step = _dataset_step(spec, inputs, generated)
     base_step = Step("base", stages.BASE, requests.prepare_base(spec, inputs))
     yield dataset_step
     yield base_step
     dataset = _result(dataset_step, BuildDatasetResult, manifests)
     base = _result(base_step, PrepareBaseResult, manifests)
+    teacher_step = _teacher_step(spec, dataset, generated)
+    if teacher_step is not None:
+        yield teacher_step
 
     train_step = Step("train", stages.TRAIN, None, "dataset and base")
     if dataset is not None and base is not None:
@@ -64,7 +75,32 @@ def steps_of(spec: DistillationSpec, inputs: Inputs, manifests: ManifestReader) 
     if compares_with_base(spec):
         yield base_export_step
         base_export = _result(base_export_step, ExportResult, manifests)
-    yield from _evaluations(spec, dataset, export, base_export, manifests)
+    yield from _evaluations(spec, dataset, _Models(export, base_export), teacher_step, manifests)
+
+
+@dataclass(frozen=True)
+class _Models:
+    """What there is to serve, as far as it is exported."""
+
+    student: ExportResult | None
+    base: ExportResult | None
+
+
+def _dataset_step(spec: DistillationSpec, inputs: Inputs, generated: GenerateRecordsResult | None) -> Step:
+    if spec.dataset.teacher is not None and generated is None:
+        return Step("dataset", stages.DATASET, None, "generate")
+    return Step("dataset", stages.DATASET, requests.build_dataset(spec, inputs, generated))
+
+
+def _teacher_step(
+    spec: DistillationSpec, dataset: BuildDatasetResult | None, generated: GenerateRecordsResult | None
+) -> Step | None:
+    """The teacher on the held-out rows, if the spec wants it; it needs no student."""
+    if not spec.evaluation.teacher:
+        return None
+    if dataset is None:
+        return Step("evaluate-teacher", stages.EVALUATE, None, "dataset")
+    return Step("evaluate-teacher", stages.EVALUATE, requests.evaluate_teacher(spec, dataset, generated))
 
 
 def compares_with_base(spec: DistillationSpec) -> bool:
@@ -86,23 +122,26 @@ def _waiting(spec: DistillationSpec) -> Iterator[Step]:
 def _evaluations(
     spec: DistillationSpec,
     dataset: BuildDatasetResult,
-    export: ExportResult | None,
-    base_export: ExportResult | None,
+    models: _Models,
+    teacher_step: Step | None,
     manifests: ManifestReader,
 ) -> Iterator[Step]:
     gated, *others = spec.evaluation.constraints
-    baseline: EvaluateResult | None = None
-    if compares_with_base(spec):
-        base_step = Step("evaluate-base", stages.EVALUATE, None, "export-base")
-        if base_export is not None:
-            request = requests.evaluate(spec, base_export.model, dataset, gated, baseline=None, gated=False)
-            base_step = Step("evaluate-base", stages.EVALUATE, request, serves=base_export.model)
+    export = models.student
+    base_step = _base_step(spec, dataset, models.base)
+    if base_step is not None:
         yield base_step
-        baseline = _result(base_step, EvaluateResult, manifests)
-    if export is None or (baseline is None and compares_with_base(spec)):
-        yield Step("evaluate", stages.EVALUATE, None, "export" if export is None else "evaluate-base")
+    teacher = _result(teacher_step, EvaluateResult, manifests) if teacher_step else None
+    baseline = _result(base_step, EvaluateResult, manifests) if base_step else None
+    missing = ["export"] if export is None else []
+    missing += ["evaluate-teacher"] if teacher_step and teacher is None else []
+    missing += ["evaluate-base"] if base_step and baseline is None else []
+    if export is None or missing:
+        yield Step("evaluate", stages.EVALUATE, None, " and ".join(missing))
     else:
-        request = requests.evaluate(spec, export.model, dataset, gated, baseline=baseline, gated=True)
+        request = requests.evaluate(
+            spec, export.model, dataset, gated, baseline=baseline, gated=True, teacher_result=teacher
+        )
         yield Step("evaluate", stages.EVALUATE, request, serves=export.model)
     for constraint in others:
         name = _ungated_name(constraint)
@@ -111,6 +150,17 @@ def _evaluations(
             continue
         request = requests.evaluate(spec, export.model, dataset, constraint, baseline=None, gated=False)
         yield Step(name, stages.EVALUATE, request, serves=export.model)
+
+
+def _base_step(spec: DistillationSpec, dataset: BuildDatasetResult, export: ExportResult | None) -> Step | None:
+    """The base model under the student's constraint, if a gate compares with it."""
+    if not compares_with_base(spec):
+        return None
+    if export is None:
+        return Step("evaluate-base", stages.EVALUATE, None, "export-base")
+    constraint = spec.evaluation.constraints[0]
+    request = requests.evaluate(spec, export.model, dataset, constraint, baseline=None, gated=False)
+    return Step("evaluate-base", stages.EVALUATE, request, serves=export.model)
 
 
 def _ungated_name(constraint: str) -> str:

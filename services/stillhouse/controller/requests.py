@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from stillhouse.controller import teacher_requests as teacher
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.role import Role, load_role
 from stillhouse.spec.models import DistillationSpec
@@ -21,6 +22,7 @@ from stillhouse.v1.evaluator_pb2 import (
     Gate,
 )
 from stillhouse.v1.exporter_pb2 import ExportRequest
+from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import Lora, PrepareBaseRequest, PrepareBaseResult, Training, TrainRequest, TrainResult
 
 CONSTRAINTS = {"RoleGrammar": CONSTRAINT_KIND_ROLE_GRAMMAR, "None": CONSTRAINT_KIND_NONE}
@@ -28,9 +30,14 @@ CONSTRAINTS = {"RoleGrammar": CONSTRAINT_KIND_ROLE_GRAMMAR, "None": CONSTRAINT_K
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the spec names from outside, as artifacts in the store; `imports` in the spec's order."""
+    """What the spec names from outside, as artifacts in the store; `imports` in the spec's order.
 
-    imports: tuple[Artifact, ...]
+    `stage_imports` are those of the teacher's stages, None where a stage asks a model.
+    """
+
+    imports: tuple[Artifact, ...] = ()
+    concepts: Artifact | None = None
+    stage_imports: tuple[Artifact | None, ...] = ()
     validation: Artifact | None = None
     base_directory: ArtifactSet | None = None
 
@@ -39,10 +46,16 @@ def check(spec: DistillationSpec) -> None:
     """Raises InvalidArgument for what the models cannot see: unknown roles, guards and presets, impossible splits."""
     training_options(spec)
     build_dataset(spec, Inputs(tuple(Artifact() for _ in spec.dataset.imports)))
+    teacher.check(spec)
 
 
-def build_dataset(spec: DistillationSpec, inputs: Inputs) -> BuildDatasetRequest:
-    """The data set. Without validation rows, part of the input groups is held out (70/15/15)."""
+def build_dataset(
+    spec: DistillationSpec, inputs: Inputs, generated: GenerateRecordsResult | None = None
+) -> BuildDatasetRequest:
+    """The data set, of the teacher's records and of imports.
+
+    Without validation rows, part of the input groups is held out (70/15/15).
+    """
     dataset = spec.dataset
     role = load_role(spec.role)
     guards = list(role.guard_names) if dataset.guards is None else list(dataset.guards)
@@ -62,7 +75,8 @@ def build_dataset(spec: DistillationSpec, inputs: Inputs) -> BuildDatasetRequest
         )
     return BuildDatasetRequest(
         role=_role(role),
-        imports=[
+        imports=([] if generated is None else [DatasetImport(rows=generated.records, source="the teacher's records")])
+        + [
             DatasetImport(rows=artifact, model=source.model or "", source=source.uri or "synthesized records")
             for artifact, source in zip(inputs.imports, dataset.imports, strict=True)
         ],
@@ -160,8 +174,12 @@ def evaluate(
     *,
     baseline: EvaluateResult | None,
     gated: bool,
+    teacher_result: EvaluateResult | None = None,
 ) -> EvaluateRequest:
-    """The model on the held-out rows under a constraint, with the spec's gates where it is `gated`."""
+    """The model on the held-out rows under a constraint, with the spec's gates where it is `gated`.
+
+    The reference is the teacher's score on the same rows where it has one, else that of its records.
+    """
     return EvaluateRequest(
         role=_role(load_role(spec.role)),
         model=model,
@@ -171,11 +189,34 @@ def evaluate(
         temperature=number(spec.evaluation.temperature),
         seed=spec.evaluation.seed,
         gates=gates(spec) if gated else [],
-        reference_score=dataset.teacher_scores.mean,
-        reference_source="dataset",
+        reference_score=dataset.teacher_scores.mean
+        if teacher_result is None
+        else teacher_result.evaluation.scores.mean,
+        reference_source="dataset" if teacher_result is None else "validation",
         baseline=None if baseline is None else baseline.summary,
         metric=spec.dataset.metric or "",
     )
+
+
+def evaluate_teacher(
+    spec: DistillationSpec, dataset: BuildDatasetResult, generated: GenerateRecordsResult | None
+) -> EvaluateRequest:
+    """The first model of the teacher on the held-out rows, asked as its stage asks, for what is left of the budget.
+
+    With the seed of the generation, which is the default, answers to rows that it asked about are in the log.
+    """
+    request = EvaluateRequest(
+        role=_role(load_role(spec.role)),
+        teacher=teacher.teacher_model(next(stage for stage in spec.teacher_stages if stage.import_ is None)),
+        validation=dataset.validation,
+        constraint=CONSTRAINT_KIND_NONE,
+        seed=spec.evaluation.seed,
+        metric=spec.dataset.metric or "",
+        prices=teacher.prices(spec),
+    )
+    if (limit := teacher.max_cost_usd(spec)) is not None:
+        request.max_cost_usd = max(limit - (generated.cost_usd if generated is not None else 0.0), 0.0)
+    return request
 
 
 def gates(spec: DistillationSpec) -> list[Gate]:
@@ -203,8 +244,14 @@ def _base_name(spec: DistillationSpec) -> str:
 
 
 def _data_source(spec: DistillationSpec) -> str:
-    named = [source.model for source in spec.dataset.imports if source.model]
-    if any(source.synthesized for source in spec.dataset.imports):
+    named = [
+        f"an emulated {stage.model}" if stage.provider == "emulator" else stage.model
+        for stage in spec.teacher_stages
+        if stage.import_ is None
+    ]
+    imports = [*spec.dataset.imports, *(stage.import_ for stage in spec.teacher_stages if stage.import_ is not None)]
+    named += [source.model for source in imports if source.model]
+    if any(source.synthesized for source in imports):
         named.append("the role's scripted author")
     return ", ".join(dict.fromkeys(named)) or "imported records"
 

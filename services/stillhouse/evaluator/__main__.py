@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from stillhouse.rpc.process import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()
+
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +19,7 @@ from stillhouse.evaluator.asking import Patience
 from stillhouse.evaluator.config import EvaluatorConfig
 from stillhouse.evaluator.connection import connect
 from stillhouse.evaluator.servicer import EvaluatorServicer
-from stillhouse.evaluator.stage import evaluate
+from stillhouse.evaluator.stage import evaluate, evaluate_teacher
 from stillhouse.rpc.job import job_main
 from stillhouse.rpc.operation import JobContext, Operation
 from stillhouse.rpc.server import serve_main
@@ -25,10 +31,14 @@ _SERVICE = evaluator_pb2.DESCRIPTOR.services_by_name["EvaluatorService"].full_na
 
 
 def run_evaluate(context: JobContext, request: EvaluateRequest) -> EvaluateResult:
-    """The stage against the student at the request's address."""
+    """The stage against the request's teacher, or the student at its address."""
+    if request.HasField("teacher"):
+        return evaluate_teacher(context, request, environ=os.environ)
     config = EvaluatorConfig.from_env()
     if not request.student_address:
-        raise InvalidArgument("the request names no student; set student_address", field="student_address")
+        raise InvalidArgument(
+            "the request names no student and no teacher; set student_address", field="student_address"
+        )
     with connect(
         request.student_address,
         token=config.student_token,

@@ -43,6 +43,12 @@ class Patience:
     away_seconds: float = 60.0
     first_pause_seconds: float = 0.5
     longest_pause_seconds: float = 10.0
+    asks_again: bool = True
+    """False for a subject that waits and retries itself: what it raises is final."""
+
+
+FINAL = Patience(asks_again=False)
+"""For a teacher, below which every retry is made."""
 
 
 class Interviewer:
@@ -76,7 +82,7 @@ class Interviewer:
         kept = self._log.get(query) if self._log else None
         if kept is not None:
             return kept
-        answer = self._ask_patiently(question)
+        answer = self._ask_patiently(question) if self._patience.asks_again else self._ask_once(question)
         if isinstance(answer, FailedAnswer):
             return answer
         self._check_model(answer)
@@ -105,13 +111,19 @@ class Interviewer:
             seed=question.seed,
         )
 
+    def _ask_once(self, question: Question) -> StudentAnswer | FailedAnswer:
+        self._check_stopping()
+        try:
+            return self._student.generate(question)
+        except (InvalidArgument, DeadlineExceeded) as error:
+            return _failed(error)
+
     def _ask_patiently(self, question: Question) -> StudentAnswer | FailedAnswer:
         deadlines = 0
         away_since: float | None = None
         pause = self._patience.first_pause_seconds
         while True:
-            if self._stopping.is_set():
-                raise Cancelled("stopped between two rows; the answers so far are kept, the same command goes on")
+            self._check_stopping()
             try:
                 return self._student.generate(question)
             except (InvalidArgument, DeadlineExceeded) as error:
@@ -127,6 +139,10 @@ class Interviewer:
             except Unavailable as error:
                 away_since = self._still_waiting(away_since, error)
                 pause = self._pause(pause, error.retry_after_seconds)
+
+    def _check_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise Cancelled("stopped between two rows; the answers so far are kept, the same command goes on")
 
     def _still_waiting(self, away_since: float | None, error: TemporaryError) -> float:
         since = monotonic() if away_since is None else away_since

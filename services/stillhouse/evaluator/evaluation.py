@@ -34,6 +34,8 @@ from stillhouse.v1.evaluator_pb2 import Evaluation, Gate, GateResult
 
 ROLE_GRAMMAR = "role_grammar"
 NO_CONSTRAINT = "none"
+MAX_TOKENS = 65_536
+"""Of one answer; a student's context ends before, a teacher may think a lot."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,10 @@ def check_plan(plan: EvaluationPlan) -> None:
     """Raises InvalidArgument on a plan that can't be measured, before any answer is asked for."""
     if not plan.rows:
         raise InvalidArgument("the validation set has no rows; nothing can be measured on it", field="validation")
-    if not 1 <= plan.subject.max_tokens <= 32_768:
-        raise InvalidArgument(f"max_tokens {plan.subject.max_tokens} is not within 1 and 32768", field="max_tokens")
+    if not 1 <= plan.subject.max_tokens <= MAX_TOKENS:
+        raise InvalidArgument(
+            f"max_tokens {plan.subject.max_tokens} is not within 1 and {MAX_TOKENS}", field="max_tokens"
+        )
     if not 0 <= plan.subject.temperature <= 2:
         raise InvalidArgument(f"temperature {plan.subject.temperature:g} is not within 0 and 2", field="temperature")
     if plan.reference_score is not None and not 0 < plan.reference_score <= 1:
@@ -107,7 +111,7 @@ def measure(
     results = _results(plan, interviewer, report)
     if all(result.failure for result in results):
         raise FailedPrecondition(
-            f"the student at {student.address} answered none of {len(results)} rows; the first: "
+            f"{student.address} answered none of {len(results)} rows; the first: "
             f"{results[0].failure}: {results[0].failure_message}"
         )
     return _measured(plan, subject, results)
@@ -141,6 +145,7 @@ def _question(plan: EvaluationPlan, row: EvaluationRow) -> Question:
         max_tokens=plan.subject.max_tokens,
         temperature=plan.subject.temperature,
         seed=plan.subject.seed,
+        inputs=row.inputs,
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: distribution, rates, seconds, tokens per second, per tier. Pure.
+"""Figures of an evaluation: distribution, rates, seconds, tokens per second, per tier, findings. Pure.
 
 Called by the evaluation with the results of all rows.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median, pstdev
 
-from stillhouse.roles.role import GuardFinding
+from stillhouse.roles.role import Detection, GuardFinding
 from stillhouse.v1.evaluator_pb2 import Evaluation
 from stillhouse.v1.record_pb2 import ScoreStatistics
 
@@ -37,6 +37,8 @@ class RowResult:
     failure: str = ""
     """Why there is no answer, by which failures are counted; empty for an answered row."""
     failure_message: str = ""
+    detections: Mapping[str, Detection] = field(default_factory=dict)
+    """By kind: the answer's findings against those planted in the row; empty where its labels say nothing."""
 
     @property
     def passes_guards(self) -> bool:
@@ -78,9 +80,67 @@ def evaluation_of(results: Sequence[RowResult]) -> Evaluation:
     )
 
 
+@dataclass(frozen=True)
+class Findings:
+    """The detections of one kind over rows; a rate whose denominator is 0 is None."""
+
+    found: int
+    missed: int
+    invented: int
+
+    @property
+    def planted(self) -> int:
+        """How many there were to find."""
+        return self.found + self.missed
+
+    @property
+    def precision(self) -> float | None:
+        """found / (found + invented)."""
+        return _ratio(self.found, self.found + self.invented)
+
+    @property
+    def recall(self) -> float | None:
+        """found / planted."""
+        return _ratio(self.found, self.planted)
+
+    @property
+    def f1(self) -> float | None:
+        """2 found / (2 found + missed + invented): the harmonic mean of precision and recall where both are there."""
+        return _ratio(2 * self.found, 2 * self.found + self.missed + self.invented)
+
+
+def findings_of(results: Iterable[RowResult]) -> dict[str, Findings]:
+    """By kind, summed over the rows whose labels speak of it. Rows without a readable answer have missed everything."""
+    kinds: defaultdict[str, list[Detection]] = defaultdict(list)
+    for result in results:
+        for kind, detection in result.detections.items():
+            kinds[kind].append(detection)
+    return {
+        kind: Findings(
+            found=sum(detection.found for detection in detections),
+            missed=sum(detection.missed for detection in detections),
+            invented=sum(detection.invented for detection in detections),
+        )
+        for kind, detections in kinds.items()
+    }
+
+
+def findings_by_tier(results: Iterable[RowResult]) -> dict[str, dict[str, Findings]]:
+    """`findings_of` for each tier that the labels name and that has any."""
+    tiers: defaultdict[str, list[RowResult]] = defaultdict(list)
+    for result in results:
+        if (tier := result.labels.get("tier")) and result.detections:
+            tiers[tier].append(result)
+    return {tier: findings_of(rows) for tier, rows in sorted(tiers.items())}
+
+
 def failures_by_reason(results: Iterable[RowResult]) -> dict[str, int]:
     """How many rows have no answer, by reason."""
     return dict(sorted(Counter(result.failure for result in results if result.failure).items()))
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def _share(flags: Iterable[bool]) -> float:

@@ -1,4 +1,4 @@
-"""Judges one answer by its role: parse, models, metric over the raw output text, all guards. Pure.
+"""Judges one answer by its role: parse, models, metric over the raw output text, all guards, findings. Pure.
 
 Called by the evaluation for every row that was asked; knows neither student nor store.
 """
@@ -15,12 +15,19 @@ from stillhouse.roles.scoring import score_record
 
 
 def judge(row: EvaluationRow, answer: LoggedAnswer | FailedAnswer, role: Role, metric: Metric | None) -> RowResult:
-    """The row's result; a failed row has score 0 and is not valid. `metric` takes the place of the role's.
+    """The row's result; a failed row has score 0, is not valid, has found nothing. `metric` replaces the role's.
 
     Raises InvalidArgument where a metric of the user's own fails.
     """
     if isinstance(answer, FailedAnswer):
-        return RowResult(row.row_id, row.inputs, row.labels, failure=answer.reason, failure_message=answer.message)
+        return RowResult(
+            row_id=row.row_id,
+            inputs=row.inputs,
+            labels=row.labels,
+            failure=answer.reason,
+            failure_message=answer.message,
+            detections=role.detections(row.labels, {}),
+        )
     verdict = score_record(role, row.inputs, response=answer.text, metric=metric)
     return RowResult(
         row_id=row.row_id,
@@ -37,4 +44,5 @@ def judge(row: EvaluationRow, answer: LoggedAnswer | FailedAnswer, role: Role, m
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         finish_reason=answer.finish_reason,
+        detections=role.detections(row.labels, verdict.outputs),
     )

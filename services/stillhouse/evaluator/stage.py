@@ -1,9 +1,11 @@
 """The evaluate stage: an EvaluateRequest against a store to an EvaluateResult.
 
-Called by the Job and by the servicer through it; the student arrives as a protocol, so this knows no network.
+Called by the Job and by the servicer through it; a student arrives as a protocol, a teacher is opened by its reference.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from stillhouse.artifacts.answers import AnswerLog
 from stillhouse.dataset.lines import json_line
@@ -13,9 +15,12 @@ from stillhouse.evaluator.evaluation import NO_CONSTRAINT, ROLE_GRAMMAR, Evaluat
 from stillhouse.evaluator.rows import read_rows
 from stillhouse.evaluator.student import Student
 from stillhouse.evaluator.summary import Baseline, Subject, json_bytes, read_baseline, row_document
+from stillhouse.evaluator.teacher import measure_teacher
 from stillhouse.roles.metric_reference import load_metric
 from stillhouse.roles.role import Role, load_role
 from stillhouse.rpc.operation import JobContext
+from stillhouse.teachers.budget import Budget
+from stillhouse.teachers.purse import Purse
 from stillhouse.v1.evaluator_pb2 import ConstraintKind, EvaluateRequest, EvaluateResult
 
 CONSTRAINTS = {
@@ -44,14 +49,26 @@ def evaluate(
     return _commit(context, measured)
 
 
+def evaluate_teacher(context: JobContext, request: EvaluateRequest, *, environ: Mapping[str, str]) -> EvaluateResult:
+    """Evaluates the request's teacher on its rows; `environ` holds credentials.
+
+    Raises what `measure_teacher` does.
+    """
+    limit = request.max_cost_usd if request.HasField("max_cost_usd") else None
+    purse = Purse(AnswerLog(context.store), Budget(limit), environ, tuple(request.prices))
+    plan = plan_of(context, request)
+    measured = measure_teacher(plan, request.teacher, purse, report=context.report, stopping=context.stopping)
+    return _commit(context, measured)
+
+
 def plan_of(context: JobContext, request: EvaluateRequest) -> EvaluationPlan:
-    """The request with its rows and baseline read from the store. Raises InvalidArgument where it is wrong."""
-    if request.constraint not in CONSTRAINTS:
-        raise InvalidArgument("constraint is to be none or the role grammar", field="constraint")
-    if not request.model.sha256 or not request.validation.sha256:
-        missing = "validation" if request.model.sha256 else "model"
-        raise InvalidArgument(f"the request names no {missing}", field=missing)
+    """The request with its rows and baseline read from the store. Raises InvalidArgument where it is wrong.
+
+    A teacher's own limit on tokens and its own temperature take the place of the request's.
+    """
+    _check_subject(request)
     role = _role(request)
+    is_teacher = request.HasField("teacher")
     lines = context.store.open_lines(request.validation)
     return EvaluationPlan(
         role=role,
@@ -63,8 +80,8 @@ def plan_of(context: JobContext, request: EvaluateRequest) -> EvaluationPlan:
             model_sha256=request.model.sha256,
             validation_sha256=request.validation.sha256,
             constraint=CONSTRAINTS[request.constraint],
-            max_tokens=request.max_tokens,
-            temperature=request.temperature,
+            max_tokens=request.teacher.max_output_tokens if is_teacher else request.max_tokens,
+            temperature=request.teacher.temperature if is_teacher else request.temperature,
             seed=request.seed,
             metric=request.metric,
         ),
@@ -73,6 +90,20 @@ def plan_of(context: JobContext, request: EvaluateRequest) -> EvaluationPlan:
         reference_source=_reference_source(request),
         baseline=_baseline(context, request),
     )
+
+
+def _check_subject(request: EvaluateRequest) -> None:
+    if request.constraint not in CONSTRAINTS:
+        raise InvalidArgument("constraint is to be none or the role grammar", field="constraint")
+    if not request.validation.sha256:
+        raise InvalidArgument("the request names no validation", field="validation")
+    if not request.HasField("teacher"):
+        if not request.model.sha256:
+            raise InvalidArgument("the request names no model, and no teacher", field="model")
+    elif request.HasField("model") or request.student_address:
+        raise InvalidArgument("the request names a teacher and a model; evaluate them one by one", field="teacher")
+    elif CONSTRAINTS[request.constraint] != NO_CONSTRAINT:
+        raise InvalidArgument("a teacher is not held to the role's grammar: its constraint is none", field="constraint")
 
 
 def _role(request: EvaluateRequest) -> Role:

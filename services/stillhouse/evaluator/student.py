@@ -5,8 +5,8 @@ Called by the evaluation; it must not know how the student is reached.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stillhouse.roles.role import Message
@@ -22,6 +22,8 @@ class Question:
     max_tokens: int
     temperature: float
     seed: int
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """The row's inputs, for a model that is asked with a prompt of its own."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stillhouse.errors import InvalidArgument
-from stillhouse.evaluator.figures import RowResult, failures_by_reason
+from stillhouse.evaluator.figures import Findings, RowResult, failures_by_reason, findings_by_tier, findings_of
 from stillhouse.v1.evaluator_pb2 import Evaluation, GateResult
 from stillhouse.v1.record_pb2 import ScoreStatistics
 
@@ -73,6 +73,7 @@ def summary_document(
         "by_tier": {tier: statistics_document(scores) for tier, scores in sorted(evaluation.by_tier.items())},
         "parts": dict(sorted(evaluation.parts.items())),
         "guard_counts": dict(sorted(evaluation.guard_counts.items())),
+        "findings": findings_document(results),
         **comparison,
         "gates": [gate_document(gate) for gate in gates],
         "passed": all(gate.passed for gate in gates),
@@ -117,6 +118,18 @@ def statistics_document(scores: ScoreStatistics) -> dict[str, float | int]:
         "max": scores.max,
         "std": scores.std,
     }
+
+
+def findings_document(results: Sequence[RowResult]) -> dict[str, Any]:
+    """By kind, and under `by_tier` by tier and kind; empty where no row's labels speak of planted findings."""
+    kinds = {kind: _findings(found) for kind, found in findings_of(results).items()}
+    if not kinds:
+        return {}
+    tiers = {
+        tier: {kind: _findings(found) for kind, found in findings.items()}
+        for tier, findings in findings_by_tier(results).items()
+    }
+    return {**kinds, "by_tier": tiers}
 
 
 def row_document(result: RowResult) -> dict[str, Any]:
@@ -167,6 +180,18 @@ def check_comparable(baseline: Baseline, subject: Subject) -> None:
             )
 
 
+def _findings(found: Findings) -> dict[str, float | int | None]:
+    return {
+        "precision": found.precision,
+        "recall": found.recall,
+        "f1": found.f1,
+        "planted": found.planted,
+        "found": found.found,
+        "missed": found.missed,
+        "invented": found.invented,
+    }
+
+
 def _row_figures(result: RowResult) -> dict[str, Any]:
     return {
         "id": result.row_id,
@@ -175,6 +200,10 @@ def _row_figures(result: RowResult) -> dict[str, Any]:
         "score": result.score,
         "valid": result.valid,
         "guards": [{"guard": finding.guard, "reason": finding.reason} for finding in result.guards],
+        "detections": {
+            kind: {"found": counts.found, "missed": counts.missed, "invented": counts.invented}
+            for kind, counts in result.detections.items()
+        },
         "seconds": result.seconds,
         "prompt_tokens": result.prompt_tokens,
         "completion_tokens": result.completion_tokens,

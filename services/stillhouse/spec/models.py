@@ -7,58 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
 
-from stillhouse.spec.values import DecimalString, Fraction, Name, Seed, Sha256, Text, Uri
+from stillhouse.spec.sources import Concepts, Import, Source, SpecModel
+from stillhouse.spec.teacher import Teacher, TeacherStage
+from stillhouse.spec.values import DecimalString, Dollars, Fraction, Name, Seed, Temperature, Text, Uri, number
 
 API_VERSION = "stillhouse.dev/v1alpha1"
-
-
-class SpecModel(BaseModel):
-    """Strict, frozen, camelCase outside."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        hide_input_in_errors=True,
-    )
-
-
-class Source(SpecModel):
-    """Bytes from outside."""
-
-    uri: Uri
-    sha256: Sha256 | None = None
-    """Refuses other bytes than these."""
-
-
-class Synthesized(SpecModel):
-    """Records that the role's own seeded synthesizer and scripted author write."""
-
-    count: Annotated[int, Field(ge=1, le=100_000)]
-    seed: Seed = 42
-
-
-class Import(SpecModel):
-    """Recorded answers: JSONL at a uri, or synthesized ones."""
-
-    uri: Uri | None = None
-    sha256: Sha256 | None = None
-    synthesized: Synthesized | None = None
-    model: Text | None = None
-    """The model that answered, for rows that name none."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.uri is None) == (self.synthesized is None):
-            raise ValueError("an import has either uri or synthesized")
-        if self.sha256 is not None and self.uri is None:
-            raise ValueError("sha256 belongs to a uri")
-        return self
 
 
 class Balance(SpecModel):
@@ -82,7 +37,11 @@ class Split(SpecModel):
 class Dataset(SpecModel):
     """What the student learns from."""
 
-    imports: Annotated[list[Import], Field(min_length=1, max_length=32)]
+    concepts: Concepts | None = None
+    """What the teacher is asked about."""
+    teacher: Teacher | None = None
+    imports: Annotated[list[Import], Field(max_length=32)] = []
+    """Recorded answers, beside the teacher's or instead of them."""
     guards: Annotated[list[Text], Field(max_length=32)] | None = None
     """Guards that refuse a record; default: all of the role's."""
     metric: Text | None = None
@@ -95,7 +54,29 @@ class Dataset(SpecModel):
     """Held-out rows. Without it, part of the input groups is held out."""
     min_records: Annotated[int, Field(ge=1)] = 20
     """Fewer records stop the run before any training is paid for."""
-    min_mean_score: Fraction = "0.80"
+    min_mean_score: Fraction = "0.85"
+
+    @model_validator(mode="after")
+    def _some_source(self) -> Self:
+        if self.concepts is not None and self.teacher is None:
+            raise ValueError("concepts are for a teacher: name one, or leave them out")
+        if self.teacher is None and not self.imports:
+            raise ValueError("a data set has a teacher, imports or both")
+        if self.concepts is None and self.teacher is not None:
+            raise ValueError("a teacher is asked about concepts: name them by uri, or have them synthesized")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_wanted(self) -> Self:
+        if self.teacher is None or self.concepts is None or self.imports:
+            return self
+        most = self.teacher.most_records
+        if most is not None and most < self.min_records:
+            raise ValueError(f"the teacher's stages end at {most} records, fewer than minRecords {self.min_records}")
+        answers = None if any(stage.import_ for stage in self.teacher.stages) else self.concepts.most_answers
+        if answers is not None and answers < self.min_records:
+            raise ValueError(f"the concepts give {answers} records at most, fewer than minRecords {self.min_records}")
+        return self
 
 
 class Lora(SpecModel):
@@ -171,8 +152,11 @@ class Evaluation(SpecModel):
     constraints: Annotated[list[Literal["RoleGrammar", "None"]], Field(min_length=1, max_length=2)] = ["RoleGrammar"]
     """Each is evaluated; the gates hold for the first."""
     max_tokens: Annotated[int, Field(ge=16, le=32_768)] = 1024
-    temperature: DecimalString = "0"
+    temperature: Temperature = "0"
     seed: Seed = 42
+    teacher: bool = False
+    """The teacher (the first stage's that asks a model) answers the held-out rows too, and its mean score there is the
+    reference of the gap; without it that is the mean of its records in the data set."""
     gates: Gates = Gates()
 
 
@@ -189,6 +173,13 @@ class Serve(SpecModel):
     """Tokens a slot, prompt and answer."""
 
 
+class Budget(SpecModel):
+    """What may be spent."""
+
+    max_cost_usd: Dollars | None = None
+    """No call of a paid model starts that could pass it; answers that were paid for earlier count."""
+
+
 class DistillationSpec(SpecModel):
     """What is wanted. Only `role` can't change later: everything else decides keys, and keys what is done again."""
 
@@ -197,11 +188,33 @@ class DistillationSpec(SpecModel):
     """Object store of the artifacts; default: the installation's."""
     suspend: bool = False
     """Starts nothing new and stops what runs, after a checkpoint."""
+    budget: Budget = Budget()
     dataset: Dataset
     student: Student = Student()
     export: Export = Export()
     evaluation: Evaluation = Evaluation()
     serve: Serve = Serve()
+
+    @model_validator(mode="after")
+    def _teacher_to_evaluate(self) -> Self:
+        if self.evaluation.teacher and not any(stage.import_ is None for stage in self.teacher_stages):
+            raise ValueError("evaluation.teacher needs a stage of dataset.teacher that names a model")
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_agree(self) -> Self:
+        for index, stage in enumerate(self.teacher_stages):
+            if number(stage.min_score) < number(self.dataset.min_score):
+                raise ValueError(
+                    f"dataset.teacher.stages[{index}].minScore {stage.min_score} is below dataset.minScore "
+                    f"{self.dataset.min_score}, which would refuse records that were paid for: make them agree"
+                )
+        return self
+
+    @property
+    def teacher_stages(self) -> list[TeacherStage]:
+        """The teacher's stages; none where the data set is imported."""
+        return self.dataset.teacher.stages if self.dataset.teacher is not None else []
 
 
 class Metadata(SpecModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated
 
@@ -24,10 +25,15 @@ def _decimal_text(value: object) -> object:
     return value
 
 
-def _at_most_one(value: str) -> str:
-    if Decimal(value) > 1:
-        raise PydanticCustomError("fraction", "{value} is not within 0 and 1", {"value": value})
-    return value
+def _at_most(bound: int) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if Decimal(value) > bound:
+            raise PydanticCustomError(
+                "decimal_bound", "{value} is not within 0 and {bound}", {"value": value, "bound": bound}
+            )
+        return value
+
+    return check
 
 
 _DECIMAL_SCHEMA = {"type": "string", "pattern": DECIMAL_PATTERN, "maxLength": 32}
@@ -37,8 +43,17 @@ DecimalString = Annotated[
 ]
 """A decimal as text: "2e-4". Floats differ from machine to machine and Kubernetes advises against them."""
 
-Fraction = Annotated[DecimalString, AfterValidator(_at_most_one)]
+Fraction = Annotated[DecimalString, AfterValidator(_at_most(1))]
 """A decimal within [0, 1]."""
+
+Temperature = Annotated[DecimalString, AfterValidator(_at_most(2))]
+"""A decimal within [0, 2]."""
+
+Seconds = Annotated[DecimalString, AfterValidator(_at_most(3600))]
+"""A decimal within [0, 3600]."""
+
+Dollars = Annotated[DecimalString, AfterValidator(_at_most(1_000_000))]
+"""US dollars as a decimal, a million at most."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 """A DNS label, as Kubernetes names are."""

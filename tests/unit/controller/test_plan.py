@@ -2,79 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from google.protobuf.message import Message
 
-from stillhouse.controller.plan import MAX_ATTEMPTS, Observation, Outcome, Plan, Start, StepState, Stop, plan
-from stillhouse.controller.requests import Inputs
-from stillhouse.spec.loading import parse_distillation
-from stillhouse.spec.models import DistillationSpec
-from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet, Manifest
-from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
-from stillhouse.v1.evaluator_pb2 import EvaluateResult, GateResult
-from stillhouse.v1.exporter_pb2 import ExportResult
-from stillhouse.v1.record_pb2 import ScoreStatistics
-from stillhouse.v1.trainer_pb2 import PrepareBaseResult, TrainResult
-
-INPUTS = Inputs((Artifact(name="import.jsonl", sha256="1" * 64),))
-ALL_STEPS = ["dataset", "base", "train", "export", "export-base", "evaluate-base", "evaluate"]
-
-
-def spec_of(**changes: Any) -> DistillationSpec:
-    document = {
-        "apiVersion": "stillhouse.dev/v1alpha1",
-        "kind": "Distillation",
-        "metadata": {"name": "x"},
-        "spec": {"role": "product_owner", "dataset": {"imports": [{"uri": "rows.jsonl"}]}, **changes},
-    }
-    return parse_distillation(document, source="test").spec
-
-
-class World:
-    """Manifests and observations, as a store and a backend would show them."""
-
-    def __init__(self, spec: DistillationSpec) -> None:
-        self.spec = spec
-        self.manifests: dict[tuple[str, str], Manifest] = {}
-        self.observations: dict[str, Observation] = {}
-
-    def plan(self, *, now: float = 0.0, capacity: int = 1) -> Plan:
-        def read(stage: str, key: str) -> Manifest | None:
-            return self.manifests.get((stage, key))
-
-        return plan(self.spec, INPUTS, read, self.observations, now=now, capacity=capacity)
-
-    def finish(self, step_name: str, *, passed: bool = True) -> None:
-        step = self.plan().step(step_name)
-        manifest = Manifest(stage=step.stage, key=step.key)
-        manifest.result.Pack(result_of(step_name, passed=passed))
-        self.manifests[step.stage, step.key] = manifest
-
-
-def blob(digit: str) -> Artifact:
-    return Artifact(name=f"{digit}.bin", sha256=digit * 64)
-
-
-def result_of(step_name: str, *, passed: bool) -> Message:
-    match step_name:
-        case "dataset":
-            return BuildDatasetResult(
-                train=blob("2"), tuning=blob("3"), validation=blob("4"), teacher_scores=ScoreStatistics(mean=0.9)
-            )
-        case "base":
-            return PrepareBaseResult(base=ArtifactSet(files=[blob("5")]), license="apache-2.0")
-        case "train":
-            return TrainResult(adapter=ArtifactSet(files=[blob("6")]))
-        case "export" | "export-base":
-            return ExportResult(model=blob("7" if step_name == "export" else "8"))
-        case _:
-            return EvaluateResult(passed=passed, summary=blob("9"), gates=[GateResult(passed=passed)])
-
-
-def started(made: Plan) -> list[str]:
-    return [action.step.name for action in made.actions if isinstance(action, Start)]
+from planned_world import ALL_STEPS, World, blob, spec_of, started
+from stillhouse.controller.plan import MAX_ATTEMPTS, Observation, Outcome, StepState, Stop
 
 
 def test_steps_are_started_one_after_the_other_in_their_order() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+import stillhouse.cli
+from stillhouse.controller.requests import check
 from stillhouse.errors import InvalidArgument, NotFound
 from stillhouse.spec.loading import load_distillation
 from stillhouse.spec.models import Distillation
@@ -67,8 +69,12 @@ def test_a_file_written_with_all_defaults_reads_back_equal(tmp_path: Path) -> No
         (with_value("spec.dataset.minScore", "1.2"), "1.2 is not within 0 and 1"),
         (with_value("spec.dataset.minScore", "high"), "'high' is no decimal"),
         (with_value("spec.dataset.minScore", "nan"), "'nan' is no decimal"),
-        (with_value("spec.dataset.imports", []), "spec.dataset.imports"),
+        (with_value("spec.dataset.imports", []), "spec.dataset: a data set has a teacher, imports or both"),
         (with_value("spec.dataset.imports", [{}]), "an import has either uri or synthesized"),
+        (with_value("spec.budget", {"maxCostUsd": "-1"}), "'-1' is no decimal"),
+        (with_value("spec.budget", {"maxCostUsd": "1e9"}), "1e9 is not within 0 and 1000000"),
+        (with_value("spec.budget", {"maxCost": "1"}), "spec.budget.maxCost is unknown; did you mean maxCostUsd?"),
+        (with_value("spec.evaluation", {"temperature": "2.1"}), "2.1 is not within 0 and 2"),
         (with_value("spec.student.training", {"epochs": "3"}), "spec.student.training.epochs"),
         (with_value("spec.suspend", "yes"), "spec.suspend"),
         (with_value("spec.role", None), "spec.role"),
@@ -160,6 +166,13 @@ def test_the_schema_bounds_every_string_and_list() -> None:
 
 def test_samples_are_valid() -> None:
     samples = sorted((Path(__file__).parents[3] / "k8s" / "samples").glob("*.yaml"))
-    assert samples
+    assert {sample.stem for sample in samples} >= {"quickstart", "imported", "vertex", "ollama", "hybrid"}
     for sample in samples:
-        assert isinstance(load_distillation(sample), Distillation)
+        distillation = load_distillation(sample)
+        assert isinstance(distillation, Distillation)
+        check(distillation.spec)
+
+
+def test_the_file_that_init_writes_is_valid() -> None:
+    template = Path(stillhouse.cli.__file__).with_name("distillation.template.yaml")
+    check(load_distillation(template).spec)

@@ -1,0 +1,144 @@
+"""The teacher of a data set: stages of models that are asked, their prices. Part of the models; see there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from stillhouse.spec.sources import Import, SpecModel
+from stillhouse.spec.values import Dollars, Fraction, Name, Seconds, Seed, Temperature, Text, Uri
+
+DEFAULT_RECORDS = 400
+_OF_EVERY_STAGE = frozenset({"name", "import_", "min_score", "records", "until"})
+_GOOGLES = frozenset({"vertex", "vertex_sdk", "emulator"})
+
+
+class Emulator(SpecModel):
+    """What the emulated teacher does."""
+
+    faults: Literal["none", "recorded"] = "recorded"
+    """recorded: leaves out blocks, breaks YAML and refuses as often as the recorded models did."""
+    seed: Seed = 0
+    latency_seconds: Seconds = "0.5"
+    """Of the median answer."""
+    requests_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """0: no quota."""
+
+
+class TeacherStage(SpecModel):
+    """One model that is asked until its target is reached, or recorded answers that count as if it had been."""
+
+    name: Name | None = None
+    """Labels its records. Default: the model's name, or import."""
+    import_: Annotated[Import | None, Field(alias="import")] = None
+    """Recorded answers in place of a model."""
+    provider: Literal["vertex", "vertex_sdk", "litellm", "gguf", "student", "emulator"] = "vertex"
+    model: Text = "gemini-2.5-flash"
+    endpoint: Uri | None = None
+    """URL of the service; default: the provider's own. http:// is plain text and asks for no credential."""
+    project: Text | None = None
+    """Google Cloud project; default: that of the environment or the credentials."""
+    location: Text = "us-central1"
+    """Region, or global."""
+    prompt: Literal["Fenced", "Structured", "Plain"] = "Fenced"
+    """Fenced blocks with a worked example, JSON by a schema, or the student's own prompt."""
+    temperature: Temperature = "0.7"
+    max_output_tokens: Annotated[int, Field(ge=64, le=65_536)] = 8192
+    """Thinking included."""
+    thinking_budget: Annotated[int, Field(ge=0, le=65_536)] | None = None
+    """Tokens to think with, of those above; 0 switches thinking off; default: the model's own."""
+    min_score: Fraction = "0.80"
+    """Answers below it are refused."""
+    records: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """The stage ends at that many records of its own. Default for a model, without until: 400."""
+    until: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """The stage ends once the data set has that many records."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """Fresh answers to one concept before it is set aside."""
+    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Calls in flight at most; it adapts below that."""
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    deadline_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Of one call."""
+    emulator: Emulator = Emulator()
+    """For provider emulator."""
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.records is not None and self.until is not None:
+            raise ValueError("a stage has records or until, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> Self:
+        """What would have no effect is refused; the defaults, written out, are not."""
+        if self.import_ is not None:
+            if idle := self._given(set(type(self).model_fields) - _OF_EVERY_STAGE):
+                raise ValueError(f"a stage with import asks no model: leave {idle} out")
+            return self
+        if self.provider not in _GOOGLES and (idle := self._given({"project", "location"})):
+            raise ValueError(f"provider {self.provider} has no {idle}: leave it out")
+        if self.provider != "emulator" and self._given({"emulator"}):
+            raise ValueError(f"emulator is for provider emulator, not {self.provider}: leave it out")
+        if self.thinking_budget is not None and self.thinking_budget >= self.max_output_tokens:
+            raise ValueError(
+                f"thinkingBudget {self.thinking_budget} leaves no token of maxOutputTokens {self.max_output_tokens} "
+                "for the answer"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """The stage's name, or what stands for it."""
+        return self.name or ("import" if self.import_ is not None else self.model[:63])
+
+    def _given(self, fields: set[str]) -> str:
+        """The first of these fields that is not at its default, as the file has it; empty for none."""
+        given = [name for name in sorted(fields) if getattr(self, name) != type(self).model_fields[name].get_default()]
+        return to_camel(given[0]) if given else ""
+
+
+class ModelPrice(SpecModel):
+    """US dollars for a million tokens; thinking is paid as output."""
+
+    model: Text
+    input_per_million_usd: Dollars
+    output_per_million_usd: Dollars
+
+
+class Teacher(SpecModel):
+    """Models that are asked about the concepts, in sequence."""
+
+    stages: Annotated[list[TeacherStage], Field(min_length=1, max_length=16)]
+    seed: Seed = 42
+    prices: Annotated[list[ModelPrice], Field(max_length=64)] = []
+    """Take the place of the built-in price table's."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if name := _repeated([stage.label for stage in self.stages]):
+            raise ValueError(f"two stages are called {name!r}: give one of them a name of its own")
+        if model := _repeated([price.model for price in self.prices]):
+            raise ValueError(f"prices names {model} twice")
+        return self
+
+    @property
+    def most_records(self) -> int | None:
+        """Records that the stages end at together; None where an import has no bound."""
+        records = 0
+        for stage in self.stages:
+            if stage.until is not None:
+                records = max(records, stage.until)
+            elif stage.records is None and stage.import_ is not None:
+                return None
+            else:
+                records += stage.records or DEFAULT_RECORDS
+        return records
+
+
+def _repeated(names: list[str]) -> str:
+    return next((name for name, count in Counter(names).items() if count > 1), "")

@@ -1,0 +1,81 @@
+"""What a person sees of a generation: records, rates, scores, calls in flight, tokens, cost, time left.
+
+Fed by the generation after every concept; reports at most twice a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from stillhouse.teacher_generator.asking import StageAsker
+from stillhouse.teacher_generator.ledger import Ledger, StageTally
+from stillhouse.teacher_generator.options import StageOptions
+from stillhouse.v1.common_pb2 import Progress
+
+_REPORT_SECONDS = 0.5
+
+
+class Reporter:
+    """Progress of one generation."""
+
+    def __init__(self, ledger: Ledger, report: Callable[[Progress], None]) -> None:
+        """`report` hears of every progress."""
+        self._ledger = ledger
+        self._report = report
+        self._asker: StageAsker | None = None
+        self._reported_at = float("-inf")
+        self._started_at = monotonic()
+        self._accepted_before = 0
+
+    def opened(self, asker: StageAsker) -> None:
+        """A stage begins to ask: the pace is measured from here."""
+        self._asker = asker
+        self._started_at = monotonic()
+        self._accepted_before = self._ledger.records
+
+    def settled(self, tally: StageTally, stage: StageOptions) -> None:
+        """A concept is settled, or the stage has ended."""
+        if not tally.ended and monotonic() - self._reported_at < _REPORT_SECONDS:
+            return
+        self._reported_at = monotonic()
+        remaining = stage.remaining(tally.accepted, self._ledger.records)
+        message = f"stage {stage.name}" + (f": {tally.ended}" if tally.ended else "")
+        self._report(
+            Progress(
+                stage="generate",
+                message=message,
+                done=self._ledger.records,
+                total=self._ledger.records + remaining if remaining is not None else 0,
+                unit="records",
+                figures=self._figures(tally),
+                eta_seconds=self._eta(remaining),
+            )
+        )
+
+    def _figures(self, tally: StageTally) -> dict[str, float]:
+        everything = self._ledger.figures.all_models
+        figures = {
+            "attempted": float(tally.attempted),
+            "acceptance_rate": tally.accepted / tally.attempted if tally.attempted else 0.0,
+            "repair_rate": everything.repairs_accepted / everything.repairs if everything.repairs else 0.0,
+            "score_mean": everything.accepted_scores.mean,
+            "score_last": self._ledger.last_score or 0.0,
+            "dead_letters": float(self._ledger.figures.dead_letters),
+        }
+        if self._asker is not None:
+            seen = self._asker.figures
+            figures |= {
+                "calls": float(seen.calls),
+                "from_log": float(seen.from_log),
+                "in_flight": float(seen.in_flight),
+                "throttled": float(seen.throttled),
+                "tokens": float(seen.prompt_tokens + seen.output_tokens),
+                "cost_usd": seen.cost_usd,
+            }
+        return figures
+
+    def _eta(self, remaining: int | None) -> float:
+        accepted = self._ledger.records - self._accepted_before
+        seconds = monotonic() - self._started_at
+        return remaining * seconds / accepted if remaining and accepted and seconds > 1 else 0.0

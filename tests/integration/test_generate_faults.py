@@ -1,0 +1,142 @@
+"""A teacher in trouble: away and back, out of quota, failing, saying a megabyte of nothing. No record is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from cli_leaves import end_leaf, read_rows, start_leaf
+from generation_fixture import logged_answers, write_concepts
+from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.artifacts.store import Store
+from stillhouse.errors import StillhouseError
+from stillhouse.roles.role import load_role
+from stillhouse.teacher_generator.data_file import FileGeneration
+from stillhouse.teacher_generator.data_files import DataFiles
+from stillhouse.v1.common_pb2 import RoleReference
+from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, TeacherStage
+from stillhouse.v1.teacher_pb2 import TEACHER_PROMPT_FENCED, TeacherModel
+from vertex_emulator_process import vertex_emulator
+from vertex_fixture import Reply, text_response, vertex_server
+
+RECORDS = 30
+
+
+def arguments(url: str, folder: Path, *more: object) -> list[object]:
+    places = ["--concepts", folder / "concepts.jsonl", "--output", folder / "data.jsonl", "--store", folder / "store"]
+    return ["generate", "--provider", "vertex", "--endpoint", url, "--concurrency", 8, *places, *more]
+
+
+def undisturbed(folder: Path, *flags: str) -> bytes:
+    """The data file of a quiet server of the same seed."""
+    quiet = folder / "quiet"
+    quiet.mkdir()
+    write_concepts(quiet / "concepts.jsonl", 80)
+    with vertex_emulator(quiet, *flags) as server:
+        outcome = end_leaf(start_leaf(*arguments(server.url, quiet, "--max-records", RECORDS)))
+    assert outcome.code == 0, outcome.err
+    return (quiet / "data.jsonl").read_bytes()
+
+
+def test_a_server_that_goes_away_and_comes_back_is_waited_for(tmp_path: Path) -> None:
+    write_concepts(tmp_path / "concepts.jsonl", 80)
+    with vertex_emulator(tmp_path, "--faults", "recorded", "--latency", "200ms") as server:
+        process = start_leaf(*arguments(server.url, tmp_path, "--max-records", RECORDS))
+        deadline = time.monotonic() + 60
+        while len(server.billed()) < 10 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        server.process.kill()
+        server.process.wait(30)
+        port = server.url.rpartition(":")[2]
+    time.sleep(2)
+    assert process.poll() is None
+    with vertex_emulator(tmp_path, "--faults", "recorded", "--latency", "20ms", "--port", port) as server:
+        outcome = end_leaf(process)
+        digests = [line["digest"] for line in server.billed()]
+    assert outcome.code == 0, outcome.err
+    assert "unavailable" in (tmp_path / "data.log").read_text()
+    # Only what was answered while the server died can have been billed and lost.
+    assert len(digests) - len(logged_answers(tmp_path / "store")) <= 8
+    assert (tmp_path / "data.jsonl").read_bytes() == undisturbed(tmp_path, "--faults", "recorded")
+
+
+def test_half_of_all_calls_refused_for_quota_and_a_third_failing_lose_no_record(tmp_path: Path) -> None:
+    write_concepts(tmp_path / "concepts.jsonl", 80)
+    flags = ("--faults", "recorded", "--latency", "20ms", "--unavailable", "0.3", "--requests-per-minute", "240")
+    with vertex_emulator(tmp_path, *flags) as server:
+        outcome = end_leaf(start_leaf(*arguments(server.url, tmp_path, "--max-records", RECORDS)))
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(30)
+        stats = server.stats()
+    assert outcome.code == 0, outcome.err
+    assert stats["throttled"] > 0
+    assert stats["unavailable"] > 0
+    assert stats["billed_twice"] == 0
+    assert stats["billed_calls"] == len(logged_answers(tmp_path / "store"))
+    assert (tmp_path / "data.jsonl").read_bytes() == undisturbed(tmp_path, "--faults", "recorded")
+
+
+def test_a_server_that_is_not_there_is_said_and_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:
+    write_concepts(tmp_path / "concepts.jsonl", 5)
+    process = start_leaf(*arguments("http://127.0.0.1:9", tmp_path, "--max-records", 3))
+    log, deadline = tmp_path / "data.log", time.monotonic() + 60
+    while not (log.exists() and "unavailable" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    outcome = end_leaf(process)
+    assert outcome.code == 130
+    assert "--resume goes on from here" in outcome.err
+    assert time.monotonic() - asked < 10
+
+
+def generated(reply: Reply, folder: Path, *, records: int = 2) -> tuple[DataFiles, StillhouseError | None]:
+    """A generation against a scripted Vertex server of its own, in this process."""
+    concepts = write_concepts(folder / "concepts.jsonl", 4)
+    files = DataFiles(folder / "data.jsonl")
+    role = load_role("product_owner")
+    teacher = TeacherModel(
+        provider="vertex",
+        model="gemini-2.5-flash",
+        prompt=TEACHER_PROMPT_FENCED,
+        temperature=0.7,
+        max_output_tokens=8192,
+        concurrency=2,
+    )
+    request = GenerateRecordsRequest(
+        role=RoleReference(name=role.name, version=role.version),
+        stages=[TeacherStage(name="s", teacher=teacher, min_score=0.8, until=records, attempts=1)],
+        guards=role.guard_names,
+        seed=42,
+    )
+
+    async def serve() -> StillhouseError | None:
+        async with vertex_server(reply) as server:
+            request.stages[0].teacher.endpoint = f"http://127.0.0.1:{server.port}"
+            work = FileGeneration(AnswerLog(Store.open(str(folder / "store"))), {}, lambda _: None, Event())
+            try:
+                await asyncio.to_thread(lambda: work.generate(request, concepts, files, resume=False, overwrite=False))
+            except StillhouseError as exc:
+                return exc
+            return None
+
+    return files, asyncio.run(serve())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 1_000_000, "Die Antwort auf Ihre Frage lautet: zweiundvierzig.\n" * 20, "```yaml VISION\n- a\n" * 50_000],
+)
+def test_answers_of_a_megabyte_or_in_another_language_are_set_aside(tmp_path: Path, text: str) -> None:
+    files, error = generated(lambda _: text_response(text), tmp_path)
+    assert error is None
+    assert files.records.read_text() == ""
+    letters = read_rows(files.dead_letters)
+    assert len(letters) == 4
+    assert {letter["reason"] for letter in letters} <= {"missing_block", "malformed"}
+    assert {len(answer["text"]) for answer in logged_answers(tmp_path / "store")} == {len(text)}
