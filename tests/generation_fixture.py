@@ -13,11 +13,15 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import pytest
+
+from cli_leaves import Outcome, run_leaf
 from quiz_role import QuizRole
 from stillhouse.artifacts.answers import LoggedAnswer
 from stillhouse.dataset.concepts import concept_line
 from stillhouse.dataset.importing import Candidate, read_candidates
 from stillhouse.roles.role import Role, load_role
+from stillhouse.teacher_generator.data_files import DataFiles
 from stillhouse.teacher_generator.generation import Generation, Sources
 from stillhouse.teacher_generator.ledger import Ledger, LedgerFiles, StageTally
 from stillhouse.teacher_generator.options import BalanceLimit, GenerationOptions, StageOptions
@@ -25,6 +29,7 @@ from stillhouse.teachers.dialogue import Concept, Manner, Prompt
 from stillhouse.teachers.teacher import FinishReason, Question
 from stillhouse.v1.dataset_builder_pb2 import DatasetImport
 from stillhouse.v1.teacher_pb2 import TeacherModel
+from vertex_emulator_process import EmulatorProcess
 
 GOOD = "ANSWER: a full answer / COMMENT: good"
 POOR = "ANSWER: short / COMMENT: poor"
@@ -82,6 +87,16 @@ class ScriptedAsker:
     @property
     def questions(self) -> list[str]:
         return [asked_about(question) for question in self.asked]
+
+
+def always(text: str = GOOD) -> ScriptedAsker:
+    return ScriptedAsker(lambda _: logged(text))
+
+
+def good_for(*numbers: int) -> ScriptedAsker:
+    """Good answers to those concepts, poor ones to all others."""
+    wanted = {f"q{number}" for number in numbers}
+    return ScriptedAsker(lambda question: logged(GOOD if asked_about(question) in wanted else POOR))
 
 
 def concepts(count: int, **labels: str) -> list[Concept]:
@@ -170,3 +185,30 @@ def write_concepts(path: Path, count: int, *, seed: int = 42) -> Path:
 def logged_answers(store: Path) -> list[Any]:
     """All answers of a store's log."""
     return [json.loads(path.read_bytes())["answer"] for path in store.glob("answers/*/*.json")]
+
+
+@dataclass
+class Desk:
+    """A user's folder: concepts, a store, and the data file."""
+
+    folder: Path
+    emulator: EmulatorProcess
+    capsys: pytest.CaptureFixture[str]
+
+    def __post_init__(self) -> None:
+        self.concepts = write_concepts(self.folder / "concepts.jsonl", 40)
+        self.data = self.folder / "data.jsonl"
+        self.files = DataFiles(self.data)
+        self.store = self.folder / "store"
+
+    def generate(self, *arguments: object, output: Path | None = None, store: Path | None = None) -> Outcome:
+        fixed = ["--provider", "vertex", "--endpoint", self.emulator.url, "--concurrency", "8"]
+        places = ["--concepts", self.concepts, "--output", output or self.data, "--store", store or self.store]
+        return run_leaf(self.capsys, "generate", *fixed, *places, *arguments)
+
+    def retry(self, *arguments: object) -> Outcome:
+        return run_leaf(self.capsys, "dataset", "retry-failed", self.data, "--store", self.store, *arguments)
+
+    @property
+    def billed(self) -> int:
+        return len(self.emulator.billed())

@@ -32,18 +32,18 @@ def arguments(url: str, folder: Path, *more: object) -> list[object]:
     return ["generate", "--provider", "vertex", "--endpoint", url, "--concurrency", 8, *places, *more]
 
 
-def undisturbed(folder: Path, *flags: str) -> bytes:
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The data file of a quiet server of the same seed."""
-    quiet = folder / "quiet"
-    quiet.mkdir()
-    write_concepts(quiet / "concepts.jsonl", 80)
-    with vertex_emulator(quiet, *flags) as server:
-        outcome = end_leaf(start_leaf(*arguments(server.url, quiet, "--max-records", RECORDS)))
+    folder = tmp_path_factory.mktemp("quiet")
+    write_concepts(folder / "concepts.jsonl", 80)
+    with vertex_emulator(folder, "--faults", "recorded") as server:
+        outcome = end_leaf(start_leaf(*arguments(server.url, folder, "--max-records", RECORDS)))
     assert outcome.code == 0, outcome.err
-    return (quiet / "data.jsonl").read_bytes()
+    return (folder / "data.jsonl").read_bytes()
 
 
-def test_a_server_that_goes_away_and_comes_back_is_waited_for(tmp_path: Path) -> None:
+def test_a_server_that_goes_away_and_comes_back_is_waited_for(tmp_path: Path, undisturbed: bytes) -> None:
     write_concepts(tmp_path / "concepts.jsonl", 80)
     with vertex_emulator(tmp_path, "--faults", "recorded", "--latency", "200ms") as server:
         process = start_leaf(*arguments(server.url, tmp_path, "--max-records", RECORDS))
@@ -62,10 +62,12 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for(tmp_path: Path) ->
     assert "unavailable" in (tmp_path / "data.log").read_text()
     # Only what was answered while the server died can have been billed and lost.
     assert len(digests) - len(logged_answers(tmp_path / "store")) <= 8
-    assert (tmp_path / "data.jsonl").read_bytes() == undisturbed(tmp_path, "--faults", "recorded")
+    assert (tmp_path / "data.jsonl").read_bytes() == undisturbed
 
 
-def test_half_of_all_calls_refused_for_quota_and_a_third_failing_lose_no_record(tmp_path: Path) -> None:
+def test_half_of_all_calls_refused_for_quota_and_a_third_failing_lose_no_record(
+    tmp_path: Path, undisturbed: bytes
+) -> None:
     write_concepts(tmp_path / "concepts.jsonl", 80)
     flags = ("--faults", "recorded", "--latency", "20ms", "--unavailable", "0.3", "--requests-per-minute", "240")
     with vertex_emulator(tmp_path, *flags) as server:
@@ -78,7 +80,7 @@ def test_half_of_all_calls_refused_for_quota_and_a_third_failing_lose_no_record(
     assert stats["unavailable"] > 0
     assert stats["billed_twice"] == 0
     assert stats["billed_calls"] == len(logged_answers(tmp_path / "store"))
-    assert (tmp_path / "data.jsonl").read_bytes() == undisturbed(tmp_path, "--faults", "recorded")
+    assert (tmp_path / "data.jsonl").read_bytes() == undisturbed
 
 
 def test_a_server_that_is_not_there_is_said_and_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:

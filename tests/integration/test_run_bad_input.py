@@ -16,6 +16,8 @@ from stillhouse.cli.__main__ import app
 from stillhouse.cli.errors import run_app
 from stillhouse.controller.inputs import synthesized_rows
 from stillhouse.controller.runs import find_run
+from stillhouse.dataset.concepts import concept_line
+from stillhouse.roles.role import load_role
 from stillhouse.spec.sources import Synthesized
 
 
@@ -110,6 +112,54 @@ def test_too_few_records_stop_the_run_before_training(laptop: Laptop) -> None:
     assert "fewer than min_records 1000" in said
     steps = find_run(Store.open(str(laptop.store)), "bad").steps
     assert {step["state"] for step in steps if step["name"] != "dataset"} <= {"ready", "waiting"}
+
+
+def taught(laptop: Laptop, **changes: Any) -> Path:
+    """A file with an emulated teacher, asked about a file of concepts."""
+    concepts = laptop.directory / "concepts.jsonl"
+    if not concepts.exists():
+        concepts.write_text("".join(map(concept_line, load_role("product_owner").examples(count=30, seed=5))))
+    stage = {"provider": "emulator", "records": 20, "emulator": {"latencySeconds": "0"}}
+    dataset = {"concepts": {"uri": str(concepts)}, "teacher": {"stages": [stage]}}
+    return laptop.write(dataset=dataset, **changes)
+
+
+def test_missing_concepts_and_missing_rows_of_a_stage_name_their_place_in_the_spec(laptop: Laptop) -> None:
+    path = taught(laptop)
+    code, said = laptop.run(path, "--set", "dataset.concepts.uri=/nowhere/concepts.jsonl")
+    assert code == 65
+    assert "spec.dataset.concepts: /nowhere/concepts.jsonl does not exist" in said
+    code, said = laptop.run(path, "--set", "dataset.teacher.stages[1].import.uri=/nowhere/rows.jsonl")
+    assert code == 65
+    assert "spec.dataset.teacher.stages[1].import: /nowhere/rows.jsonl does not exist" in said
+
+
+def test_a_broken_concept_is_named_by_line_before_anything_is_paid(laptop: Laptop) -> None:
+    path = taught(laptop)
+    concepts = laptop.directory / "concepts.jsonl"
+    lines = concepts.read_text().splitlines(keepends=True)
+    concepts.write_text("".join(["{broken\n", *lines]))
+    for option in ("--dry-run", None):
+        code, said = laptop.run(path, *([option] if option else []))
+        assert code == 65
+        assert "concepts.jsonl" in said
+        assert "1" in said
+        assert "Traceback" not in said
+    assert not list(laptop.store.glob("answers/**/*.json"))
+
+
+def test_a_budget_of_zero_asks_nothing_and_says_what_to_raise(laptop: Laptop) -> None:
+    code, said = laptop.run(taught(laptop, budget={"maxCostUsd": "0"}))
+    assert code == 65
+    assert "raise budget.maxCostUsd" in said
+    assert not list(laptop.store.glob("answers/**/*.json"))
+
+
+def test_a_teacher_whose_price_nobody_knows_cannot_be_kept_on_a_budget(laptop: Laptop) -> None:
+    path = taught(laptop, budget={"maxCostUsd": "1"})
+    code, said = laptop.run(path, "--set", "dataset.teacher.stages[0].model=unheard-of")
+    assert code == 65
+    assert "dataset.teacher.prices" in said
 
 
 def test_an_unknown_role_base_guard_and_preset_are_named(laptop: Laptop) -> None:

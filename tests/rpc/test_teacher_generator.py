@@ -1,4 +1,4 @@
-"""TeacherGeneratorService on a real server on localhost: progress, then the result that the Job commits; status codes."""
+"""TeacherGeneratorService on a real server on localhost: progress, the Job's result, status codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from generation_fixture import write_concepts
+from generation_fixture import logged_answers, write_concepts
 from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.store import Store
 from stillhouse.roles.role import load_role
@@ -112,11 +112,14 @@ def test_progress_comes_and_the_last_message_is_the_result_that_the_job_commits(
         ("flash", 7, "target reached"),
     ]
     assert result.record_count == 10
-    assert result.cost_usd == pytest.approx(sum(call["cost_usd"] for call in calls))
     assert not {letter["inputs"]["concept"] for letter in letters} & {row["concept"] for row in records}
     statistics = json_format.MessageToDict(result.statistics)
     assert statistics["by_model"].keys() == {"gemini-2.5-pro", "gemini-2.5-flash"}
     assert statistics["dead_letters"] == len(letters)
+    settled = sum(call["cost_usd"] for call in calls)
+    assert result.cost_usd == pytest.approx(settled + statistics["surplus_cost_usd"])
+    answers = logged_answers(tmp_path / "store")
+    assert result.cost_usd == pytest.approx(sum(answer["cost_usd"] for answer in answers))
 
 
 def test_the_same_request_again_asks_nobody(
@@ -133,7 +136,7 @@ def test_held_out_concepts_and_imports_are_read_from_the_store(
     stub: TeacherGeneratorServiceStub, request_: GenerateRecordsRequest, store: Store, tmp_path: Path
 ) -> None:
     role = load_role("product_owner")
-    first, second, third = role.examples(count=3, seed=42, planted=0.3)
+    first, second = role.examples(count=2, seed=42, planted=0.3)
     held = json.dumps(dict(first.inputs)) + "\n"
     answered = json.dumps({**second.inputs, "response": role.author(second, seed=1)}) + "\n"
     request_.validation.CopyFrom(store.put_bytes(held.encode(), name="validation.jsonl"))

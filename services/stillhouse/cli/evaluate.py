@@ -72,41 +72,18 @@ def evaluate(
     json_output: Annotated[bool, typer.Option("--json", help="The evaluation as JSON instead of tables.")] = False,
 ) -> None:
     """Measures a student, or a teacher, on held-out rows: score, valid and guard rate, seconds; decides gates."""
-    from stillhouse.cli.subjects import (
-        STUDENT_MAX_TOKENS,
-        STUDENT_TEMPERATURE,
-        TEACHER_MAX_TOKENS,
-        TEACHER_TEMPERATURE,
-        AskedTeacher,
-        ServedStudent,
-        teacher_model,
-    )
+    from stillhouse.cli.subjects import AskedTeacher, ServedStudent, teacher_model
     from stillhouse.roles.role import load_role
 
-    if (student is None) == (provider is None):
-        raise typer.BadParameter("name a student, or a teacher by its --provider", param_hint="--student")
-    if grammar not in (None, "role", "none"):
-        raise typer.BadParameter(f"{grammar!r} is neither role nor none", param_hint="--grammar")
+    _check_subject(student, provider, grammar)
     with as_usage("--role"):
         chosen = load_role(role)
     with as_usage("--gate"):
         gates = [_gate(text) for text in gate or ()]
-    if provider is None:
-        tokens, heat = max_tokens or STUDENT_MAX_TOKENS, STUDENT_TEMPERATURE if temperature is None else temperature
-    else:
-        tokens, heat = max_tokens or TEACHER_MAX_TOKENS, TEACHER_TEMPERATURE if temperature is None else temperature
-    subject: ServedStudent | AskedTeacher
-    if provider is None:
-        subject = ServedStudent(student or "", token, ca, wait, store)
-    else:
-        if grammar == "role":
-            raise typer.BadParameter("a teacher is not held to the role's grammar", param_hint="--grammar")
-        options = {
-            "endpoint": endpoint,
-            "project": project,
-            "location": location,
-            "thinking_budget": thinking_budget,
-        }
+    tokens, heat = _sampling(max_tokens, temperature, is_teacher=provider is not None)
+    subject: ServedStudent | AskedTeacher = ServedStudent(student or "", token, ca, wait, store)
+    if provider is not None:
+        options = {"endpoint": endpoint, "project": project, "location": location, "thinking_budget": thinking_budget}
         asked = teacher_model(
             provider=provider, model=model, prompt=prompt, max_tokens=tokens, temperature=heat, options=options
         )
@@ -126,6 +103,23 @@ def evaluate(
         baseline=_read_baseline(baseline),
     )
     _conclude(subject.measure(plan), output, rows_output, json_output=json_output)
+
+
+def _check_subject(student: str | None, provider: str | None, grammar: str | None) -> None:
+    if (student is None) == (provider is None):
+        raise typer.BadParameter("name a student, or a teacher by its --provider", param_hint="--student")
+    if grammar not in (None, "role", "none"):
+        raise typer.BadParameter(f"{grammar!r} is neither role nor none", param_hint="--grammar")
+    if provider is not None and grammar == "role":
+        raise typer.BadParameter("a teacher is not held to the role's grammar", param_hint="--grammar")
+
+
+def _sampling(max_tokens: int | None, temperature: float | None, *, is_teacher: bool) -> tuple[int, float]:
+    """What was given, else the defaults of a student's or a teacher's answer."""
+    from stillhouse.cli.subjects import STUDENT_SAMPLING, TEACHER_SAMPLING
+
+    tokens, heat = TEACHER_SAMPLING if is_teacher else STUDENT_SAMPLING
+    return max_tokens or tokens, heat if temperature is None else temperature
 
 
 def _conclude(measured: Measured, output: Path, rows_output: Path | None, *, json_output: bool) -> None:

@@ -179,6 +179,8 @@ def prompt_kind(prompt: str) -> TeacherPrompt.ValueType:
 
 @contextmanager
 def _working(store: str | None, files: DataFiles) -> Iterator[tuple[FileGeneration, StopRequest]]:
+    import structlog
+
     from stillhouse.artifacts.answers import AnswerLog
     from stillhouse.cli.files import make_folder
     from stillhouse.cli.jobs import progress_line
@@ -196,11 +198,13 @@ def _working(store: str | None, files: DataFiles) -> Iterator[tuple[FileGenerati
         stop_on_signals() as stopping,
         progress_line(remarks()) as report,
     ):
+        before = structlog.get_config()
         configure_logging("teacher_generator", events)
         try:
             yield FileGeneration(log, os.environ, report, stopping.event), stopping
         finally:
             configure_logging("stillhouse")
+            structlog.configure(**before)
 
 
 def _stoppable(work: Callable[[], FileOutcome], stopping: StopRequest) -> FileOutcome:
@@ -228,6 +232,7 @@ def _conclude(outcome: FileOutcome, files: DataFiles, *, wanted: int | None, jso
         "attempted": tally.attempted,
         "ended": tally.ended,
         "skipped": dict(outcome.skipped),
+        "spent_usd": outcome.spent_usd,
         **ledger.figures.as_json(),
     }
     if json_output:

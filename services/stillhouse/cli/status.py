@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from stillhouse.cli.progress import describe
+from stillhouse.cli.progress import lines_about
 from stillhouse.cli.run import StoreOption
 from stillhouse.cli.store import default_store_uri
 
@@ -52,7 +53,7 @@ def _print_steps(store, steps: list[dict[str, str]], *, is_running: bool) -> Non
         progress = read_progress(store, step["key"]) if state is StepState.RUNNING else None
         planned = PlannedStep(step["name"], "", step["stage"], state, step["key"], message=step["message"])
         shown = "interrupted" if state is StepState.RUNNING and not is_running else state.value
-        table.add_row(step["name"], shown, step["key"][:12], describe(planned, progress))
+        table.add_row(step["name"], shown, step["key"][:12], Text("\n".join(lines_about(planned, progress))))
     Console().print(table)
 
 

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from stillhouse.v1.common_pb2 import Progress
     from stillhouse.v1.teacher_pb2 import TeacherModel
 
-STUDENT_MAX_TOKENS, TEACHER_MAX_TOKENS = 1024, 8192
-STUDENT_TEMPERATURE, TEACHER_TEMPERATURE = 0.0, 0.7
-"""A teacher's are those of `stillhouse generate`: what was asked there is in the log here."""
+STUDENT_SAMPLING, TEACHER_SAMPLING = (1024, 0.0), (8192, 0.7)
+"""Tokens an answer, and temperature; a teacher's as in `stillhouse generate`, so that what it asked is in the log."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def _print_teacher(console: Console, plan: Plan) -> None:
         return
     lines = [f"teacher   {_teaching(result)}"]
     lines += [
-        f"          stage {stage.name} ended at {stage.accepted:,} records: its {stage.ended}"
+        f"          stage {stage.name} ended at {stage.accepted:,} records: {stage.ended}"
         for stage in result.stages
         if stage.ended.endswith("exhausted") and stage.attempted
     ]

@@ -25,6 +25,9 @@ from stillhouse.v1.exporter_pb2 import ExportRequest
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import Lora, PrepareBaseRequest, PrepareBaseResult, Training, TrainRequest, TrainResult
 
+_TEACHER_SEEDS = 1_000_000
+"""Seeds with which a teacher is evaluated lie that far behind those with which it generates."""
+
 CONSTRAINTS = {"RoleGrammar": CONSTRAINT_KIND_ROLE_GRAMMAR, "None": CONSTRAINT_KIND_NONE}
 
 
@@ -203,14 +206,15 @@ def evaluate_teacher(
 ) -> EvaluateRequest:
     """The first model of the teacher on the held-out rows, asked as its stage asks, for what is left of the budget.
 
-    With the seed of the generation, which is the default, answers to rows that it asked about are in the log.
+    Its seeds are its own: with those of the generation, rows that were cut from its records would get the very answers
+    that were good enough to be accepted.
     """
     request = EvaluateRequest(
         role=_role(load_role(spec.role)),
         teacher=teacher.teacher_model(next(stage for stage in spec.teacher_stages if stage.import_ is None)),
         validation=dataset.validation,
         constraint=CONSTRAINT_KIND_NONE,
-        seed=spec.evaluation.seed,
+        seed=spec.evaluation.seed + _TEACHER_SEEDS,
         metric=spec.dataset.metric or "",
         prices=teacher.prices(spec),
     )

@@ -39,6 +39,8 @@ class FileOutcome:
     tally: StageTally
     ledger: Ledger
     skipped: Mapping[str, int]
+    spent_usd: float
+    """What all answers cost, those from the log and those beyond the target included."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class FileGeneration:
             ledger.role, options, sources, ledger, stopping=self.stopping, on_progress=reporter.settled
         )
         tallies = asyncio.run(generation.run())
-        return FileOutcome(tallies[-1], ledger, generation.skipped)
+        return FileOutcome(tallies[-1], ledger, generation.skipped, purse.budget.spent_usd)
 
 
 def _opened(stack: ExitStack, *files: tuple[Path, Mode]) -> LedgerFiles:

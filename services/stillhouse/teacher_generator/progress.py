@@ -23,14 +23,14 @@ class Reporter:
         """`report` hears of every progress."""
         self._ledger = ledger
         self._report = report
-        self._asker: StageAsker | None = None
+        self._askers: list[StageAsker] = []
         self._reported_at = float("-inf")
         self._started_at = monotonic()
         self._accepted_before = 0
 
     def opened(self, asker: StageAsker) -> None:
         """A stage begins to ask: the pace is measured from here."""
-        self._asker = asker
+        self._askers.append(asker)
         self._started_at = monotonic()
         self._accepted_before = self._ledger.records
 
@@ -63,15 +63,15 @@ class Reporter:
             "score_last": self._ledger.last_score or 0.0,
             "dead_letters": float(self._ledger.figures.dead_letters),
         }
-        if self._asker is not None:
-            seen = self._asker.figures
+        if self._askers:
+            seen = [asker.figures for asker in self._askers]
             figures |= {
-                "calls": float(seen.calls),
-                "from_log": float(seen.from_log),
-                "in_flight": float(seen.in_flight),
-                "throttled": float(seen.throttled),
-                "tokens": float(seen.prompt_tokens + seen.output_tokens),
-                "cost_usd": seen.cost_usd,
+                "calls": float(sum(each.calls for each in seen)),
+                "from_log": float(sum(each.from_log for each in seen)),
+                "in_flight": float(seen[-1].in_flight),
+                "throttled": float(sum(each.throttled for each in seen)),
+                "tokens": float(sum(each.prompt_tokens + each.output_tokens for each in seen)),
+                "cost_usd": sum(each.cost_usd for each in seen),
             }
         return figures
 

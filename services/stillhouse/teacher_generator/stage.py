@@ -64,7 +64,7 @@ def generate(
         tallies = asyncio.run(generation.run())
     letters = files.path(f"{DEAD_LETTERS}.jsonl")
     ledger.figures.dead_letters = gather_dead_letters([letters], letters, is_answered=ledger.is_answered)
-    return _commit(context, ledger, tallies, generation.skipped)
+    return _commit(context, ledger, tallies, generation.skipped, spent_usd=purse.budget.spent_usd)
 
 
 def purse_of(request: GenerateRecordsRequest, log: AnswerLog, environ: Mapping[str, str]) -> Purse:
@@ -130,7 +130,7 @@ class _Files:
 
 
 def _commit(
-    context: JobContext, ledger: Ledger, tallies: list[StageTally], skipped: Mapping[str, int]
+    context: JobContext, ledger: Ledger, tallies: list[StageTally], skipped: Mapping[str, int], *, spent_usd: float
 ) -> GenerateRecordsResult:
     artifacts = {
         name: context.store.put_file(
@@ -139,13 +139,15 @@ def _commit(
         for name in (RECORDS, CALLS, DEAD_LETTERS)
     }
     statistics = Struct()
-    statistics.update({**ledger.figures.as_json(), "skipped": dict(skipped)})
+    # Answers that came after the target was reached were paid too, and are in no line.
+    surplus_usd = max(0.0, spent_usd - ledger.figures.all_models.cost_usd)
+    statistics.update({**ledger.figures.as_json(), "skipped": dict(skipped), "surplus_cost_usd": surplus_usd})
     return GenerateRecordsResult(
         records=artifacts[RECORDS],
         calls=artifacts[CALLS],
         dead_letters=artifacts[DEAD_LETTERS],
         record_count=ledger.records,
-        cost_usd=ledger.figures.all_models.cost_usd,
+        cost_usd=spent_usd,
         stages=[
             StageOutcome(name=tally.name, accepted=tally.accepted, attempted=tally.attempted, ended=tally.ended)
             for tally in tallies

@@ -17,6 +17,7 @@ from typing import TypeVar
 import rfc8785
 
 from stillhouse.artifacts.answers import AnswerLog, AnswerQuery, LoggedAnswer
+from stillhouse.dataset.digest_set import DigestSet
 from stillhouse.errors import (
     Cancelled,
     InvalidArgument,
@@ -98,7 +99,7 @@ class PaidTeacher:
         self._flights: dict[str, _Flight] = {}
         self._draining = False
         # 8 bytes of each key whose cost the budget knows.
-        self._counted: set[int] = set()
+        self._counted = DigestSet()
         self._threads = ThreadPoolExecutor(_LOG_THREADS, thread_name_prefix="answer-log")
 
     @property
@@ -274,10 +275,7 @@ class PaidTeacher:
 
     def _is_first(self, key: str) -> bool:
         """True the first time that the cost of this key is counted."""
-        short = int(key[:16], 16)
-        is_first = short not in self._counted
-        self._counted.add(short)
-        return is_first
+        return self._counted.add(int(key[:16], 16))
 
     async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

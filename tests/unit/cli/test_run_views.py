@@ -139,4 +139,4 @@ def test_a_teacher_that_was_never_asked_has_no_rates() -> None:
 def test_a_stage_that_ran_out_of_concepts_is_named() -> None:
     stages = [StageOutcome(name="flash", accepted=96, attempted=200, ended="concepts exhausted")]
     lines = summary(generation(ASKED, stages=stages), "vertex")
-    assert "          stage flash ended at 96 records: its concepts exhausted" in lines
+    assert "          stage flash ended at 96 records: concepts exhausted" in lines

@@ -8,7 +8,7 @@ from generation_fixture import GOOD, POOR, SHOUTED, logged
 from quiz_role import QuizRole
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.metric_reference import load_metric
-from stillhouse.roles.role import ParsedAnswer
+from stillhouse.roles.role import ParsedAnswer, load_role
 from stillhouse.teachers.judging import Judge, Judgement, ending_reason
 from stillhouse.teachers.teacher import FinishReason
 
@@ -82,3 +82,33 @@ def test_a_metric_of_ones_own_that_fails_says_so() -> None:
 def test_only_an_answer_that_ended_by_itself_is_read() -> None:
     assert ending_reason(logged(GOOD)) == ""
     assert ending_reason(logged(GOOD, FinishReason.RECITATION)) == "recitation"
+
+
+GERMAN = """\
+```yaml VISION
+product_name: Zimmer
+product_summary: Eine Seite, auf der Gäste ein Zimmer in einem kleinen Hotel buchen, ohne dass sie dort anrufen müssen.
+target_users: [Gäste des Hauses und die Leute am Empfang]
+value_proposition: [Niemand muss mehr anrufen und auf eine Antwort warten]
+key_capabilities: [Die Gäste buchen ein Zimmer und sehen, ob es noch frei ist]
+non_goals: []
+success_metrics: [Die Zahl der Buchungen an einem Tag]
+last_updated: '2025-01-01'
+```
+```yaml REVIEW
+status: aligned
+summary: [Alle Anforderungen dienen dem Ziel, und keine steht einer anderen im Weg.]
+requirements_alignment: {aligned: ['FR001: die Gäste können ein Zimmer buchen'], gaps: [], conflicts: []}
+recommended_actions: [Mit dem Haus die Höhe der Anzahlung abstimmen.]
+narrative: Die eine Anforderung ist genau das, was die Vision den Gästen des Hotels verspricht, und sie reicht aus.
+```
+"""
+
+
+def test_valid_blocks_in_another_language_are_refused_by_the_guard() -> None:
+    role = load_role("product_owner")
+    requirements = "functional_requirements:\n- id: FR001\n  description: Guests can book a room\n"
+    inputs = {"concept": "A page on which guests book a room in a small hotel.", "requirements_yaml": requirements}
+    judge = Judge(role, role.guard_names, 0.0)
+    verdict = judge.judge(inputs, judge.read(logged(GERMAN), structured=False))
+    assert verdict.reason == "guard:wrong_language"
