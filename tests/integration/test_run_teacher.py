@@ -125,7 +125,7 @@ def test_every_record_is_of_the_teacher_and_the_data_set_reads_them_all(taught: 
     store = Store.open(str(taught.machine.store))
     rows = [json.loads(line) for line in store.open_lines(generated(taught.machine).records)]
     assert len(rows) == RECORDS
-    assert {row["model"] for row in rows} == {"gemini-2.5-flash"}
+    assert {row["model"] for row in rows} == {"emulated gemini-2.5-flash"}
     assert min(row["score"] for row in rows) >= 0.8
     assert f"{RECORDS} rows read" in taught.output
 

@@ -24,6 +24,7 @@ from stillhouse.artifacts.store import Store
 from stillhouse.dataset.lines import json_line
 from stillhouse.errors import PermissionDenied, Unavailable
 from stillhouse.evaluator.__main__ import operation
+from stillhouse.evaluator.config import ServerPermissions
 from stillhouse.evaluator.connection import connect
 from stillhouse.evaluator.servicer import EvaluatorServicer
 from stillhouse.evaluator.student import Question
@@ -213,7 +214,9 @@ def test_a_bad_request_is_permanent_and_says_what_is_wrong(
 
 def test_the_service_streams_progress_and_then_the_result(store: Store) -> None:
     def add_services(server: grpc.Server) -> list[str]:
-        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(operation()), server)
+        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(
+            EvaluatorServicer(operation(), ServerPermissions()), server
+        )
         return ["stillhouse.v1.EvaluatorService"]
 
     evaluator = start_server(ServerConfig(port=0), add_services)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -19,12 +20,17 @@ from stillhouse.roles.role import load_role
 from stillhouse.rpc.channel import open_channel
 from stillhouse.rpc.server import ServerConfig, start_server
 from stillhouse.stages import GENERATE
-from stillhouse.teacher_generator.__main__ import add_services
+from stillhouse.teacher_generator.__main__ import OPERATION
+from stillhouse.teacher_generator.config import TeacherGeneratorConfig
+from stillhouse.teacher_generator.servicer import TeacherGeneratorServicer
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.dataset_builder_pb2 import DatasetImport
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult, TeacherStage
-from stillhouse.v1.teacher_generator_pb2_grpc import TeacherGeneratorServiceStub
+from stillhouse.v1.teacher_generator_pb2_grpc import (
+    TeacherGeneratorServiceStub,
+    add_TeacherGeneratorServiceServicer_to_server,
+)
 from stillhouse.v1.teacher_pb2 import TEACHER_PROMPT_FENCED, TeacherModel
 from vertex_emulator_process import EmulatorProcess, vertex_emulator
 
@@ -39,7 +45,17 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProce
 
 @pytest.fixture(scope="module")
 def channel() -> Iterator[grpc.Channel]:
-    server = start_server(ServerConfig(port=0), add_services)
+    with serving(TeacherGeneratorConfig(allow_custom_metric=False, allow_endpoint=True)) as opened:
+        yield opened
+
+
+@contextmanager
+def serving(config: TeacherGeneratorConfig) -> Iterator[grpc.Channel]:
+    def add_servicer(server: grpc.Server) -> list[str]:
+        add_TeacherGeneratorServiceServicer_to_server(TeacherGeneratorServicer(OPERATION, config), server)
+        return [SERVICE]
+
+    server = start_server(ServerConfig(port=0), add_servicer)
     opened = open_channel(server.address)
     try:
         yield opened
@@ -206,3 +222,10 @@ def test_it_is_healthy_and_reflected(channel: grpc.Channel) -> None:
     status = stub.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=10).status
     assert status == health_pb2.HealthCheckResponse.SERVING
     assert SERVICE in ProtoReflectionDescriptorDatabase(channel).get_services()
+
+
+def test_a_server_sends_its_credentials_to_no_address_of_a_request(request_: GenerateRecordsRequest) -> None:
+    with serving(TeacherGeneratorConfig(allow_custom_metric=False, allow_endpoint=False)) as guarded:
+        with pytest.raises(grpc.RpcError, match="STILLHOUSE_ALLOW_TEACHER_ENDPOINT") as caught:
+            list(TeacherGeneratorServiceStub(guarded).GenerateRecords(request_, timeout=60))
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

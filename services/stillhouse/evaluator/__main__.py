@@ -16,7 +16,7 @@ import grpc
 
 from stillhouse.errors import InvalidArgument
 from stillhouse.evaluator.asking import Patience
-from stillhouse.evaluator.config import EvaluatorConfig
+from stillhouse.evaluator.config import EvaluatorConfig, ServerPermissions
 from stillhouse.evaluator.connection import connect
 from stillhouse.evaluator.servicer import EvaluatorServicer
 from stillhouse.evaluator.stage import evaluate, evaluate_teacher
@@ -60,8 +60,10 @@ def operation() -> Operation[Any, Any]:
 def serve(arguments: Sequence[str]) -> int:
     """Serves until terminated; the exit code."""
 
+    permissions = ServerPermissions.from_env()
+
     def add_services(server: grpc.Server) -> Sequence[str]:
-        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(operation()), server)
+        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(operation(), permissions), server)
         return [_SERVICE]
 
     return serve_main("evaluator", add_services, arguments)

@@ -9,6 +9,23 @@ from math import isfinite
 from pathlib import Path
 
 from stillhouse.errors import InvalidArgument
+from stillhouse.roles.metric_reference import custom_metrics_allowed
+from stillhouse.teachers.permission import endpoints_allowed
+
+
+@dataclass(frozen=True)
+class ServerPermissions:
+    """What the requests to a server may name. A Job does what its own user asks for."""
+
+    custom_metric: bool = False
+    """STILLHOUSE_ALLOW_CUSTOM_METRIC=1: a metric `module:function`, which runs that module here."""
+    teacher_endpoint: bool = False
+    """STILLHOUSE_ALLOW_TEACHER_ENDPOINT=1: the address of a teacher, which this server's credentials go to."""
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] = os.environ) -> ServerPermissions:
+        """Raises InvalidArgument that names the variable."""
+        return cls(custom_metrics_allowed(environment), endpoints_allowed(environment))
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,28 @@ from typing import Any
 
 import grpc
 
+from stillhouse.evaluator.config import ServerPermissions
+from stillhouse.roles.metric_reference import refuse_custom_metric
 from stillhouse.rpc.batch import stream_operation
 from stillhouse.rpc.operation import Operation
+from stillhouse.teachers.permission import refuse_own_endpoint
 from stillhouse.v1 import evaluator_pb2, evaluator_pb2_grpc
 
 
 class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
     """Evaluate."""
 
-    def __init__(self, operation: Operation[Any, Any]) -> None:
-        """`operation` is the evaluate stage."""
+    def __init__(self, operation: Operation[Any, Any], permissions: ServerPermissions) -> None:
+        """`operation` is the evaluate stage; `permissions` what requests may name."""
         self._operation = operation
+        self._permissions = permissions
 
     def Evaluate(  # noqa: N802 - named by the proto
         self, request: evaluator_pb2.EvaluateRequest, context: grpc.ServicerContext
     ) -> Iterator[evaluator_pb2.EvaluateResponse]:
         """Progress, then the result."""
+        if request.metric and not self._permissions.custom_metric:
+            refuse_custom_metric(request.metric)
+        if not self._permissions.teacher_endpoint:
+            refuse_own_endpoint(request.teacher)
         yield from stream_operation(self._operation, request, context, evaluator_pb2.EvaluateResponse)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from stillhouse.rpc.process import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()
+
 import grpc
 
 from stillhouse.rpc.job import Operation, job_main

@@ -102,9 +102,14 @@ async def open_asker(
 ) -> AsyncIterator[StageAsker]:
     """The asker of that model, closed afterwards. Raises what opening the provider raises."""
     async with open_paid_teacher(model, purse) as teacher:
-        asker = StageAsker(teacher, purse, model.model or teacher.identity)
+        asker = StageAsker(teacher, purse, label_of(model) or teacher.identity)
         on_open(asker)
         yield asker
+
+
+def label_of(model: TeacherModel) -> str:
+    """What records and calls of a model are labelled with: an emulated one is called so. Empty where it has no name."""
+    return f"emulated {model.model}" if model.provider == "emulator" else model.model
 
 
 def _no_answer(reason: str, message: str) -> LoggedAnswer:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stillhouse.roles.metric_reference import custom_metrics_allowed
+from stillhouse.teachers.permission import endpoints_allowed
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,11 @@ class TeacherGeneratorConfig:
 
     allow_custom_metric: bool
     """STILLHOUSE_ALLOW_CUSTOM_METRIC=1: requests may name a metric `module:function`, which runs that module here."""
+    allow_endpoint: bool
+    """STILLHOUSE_ALLOW_TEACHER_ENDPOINT=1: requests may name a teacher's address, to which this server's credentials go, or
+    a GGUF file of this machine."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> TeacherGeneratorConfig:
         """Raises InvalidArgument that names the variable whose value is wrong."""
-        return cls(allow_custom_metric=custom_metrics_allowed(environ))
+        return cls(custom_metrics_allowed(environ), endpoints_allowed(environ))

@@ -18,6 +18,7 @@ from stillhouse.dataset.concepts import read_concepts
 from stillhouse.dataset.lines import lines_of
 from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillhouse.roles.role import load_role
+from stillhouse.teacher_generator.asking import label_of
 from stillhouse.teacher_generator.data_files import DataFiles, Mode, alone, keep_retries, open_text, records_present
 from stillhouse.teacher_generator.dead_letters import gather_dead_letters, retried_concepts
 from stillhouse.teacher_generator.generation import Generation, Sources
@@ -111,7 +112,7 @@ class FileGeneration:
             with ExitStack() as stack:
                 streams = _opened(stack, (files.records, "a"), (files.retried_calls, "w"), (files.dead_letters, "w"))
                 ledger = Ledger(role, streams, present.total(), present, is_retry=True)
-                model = request.stages[0].teacher.model
+                model = label_of(request.stages[0].teacher)
                 outcome = self._run(request, lambda: retried_concepts(letters, model=model), ledger)
             with open_text(files.calls, "a") as stream:
                 stream.writelines(lines_of(files.retried_calls))

@@ -15,6 +15,7 @@ from threading import Event
 from typing import Protocol
 
 from stillhouse.artifacts.answers import LoggedAnswer
+from stillhouse.dataset.digest_set import DigestSet
 from stillhouse.dataset.importing import Candidate
 from stillhouse.errors import Cancelled, InvalidArgument
 from stillhouse.roles.role import Example, ParsedAnswer, Role
@@ -175,7 +176,7 @@ class Generation:
 
     def _open_concepts(self, *, again: bool) -> Iterator[Concept]:
         """Those to ask about: not answered yet (unless `again`), not held out, not repeated, not of a full label."""
-        seen: set[int] = set()
+        seen = DigestSet()
         for concept in self._sources.concepts():
             completed = self._completed(concept)
             digest = inputs_digest(completed.inputs)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from stillhouse.dataset.calls import CallFigures
+from stillhouse.dataset.digest_set import DigestSet
 from stillhouse.dataset.lines import json_line
 from stillhouse.errors import ResourceExhausted
 from stillhouse.roles.role import Role
@@ -49,7 +50,7 @@ class Ledger:
     """Lines of the records file, those that were there before included."""
     present: Counter[int] = field(default_factory=Counter)
     """`inputs_digest`s of records that are there already: an answer to one of them adds no line."""
-    answered: set[int] = field(default_factory=set)
+    answered: DigestSet = field(default_factory=DigestSet)
     """`inputs_digest`s of what was accepted or taken here."""
     is_retry: bool = False
     """Calls are marked as those of a retry."""

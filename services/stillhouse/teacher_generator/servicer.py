@@ -10,6 +10,7 @@ from stillhouse.roles.metric_reference import refuse_custom_metric
 from stillhouse.rpc.batch import stream_operation
 from stillhouse.rpc.job import Operation
 from stillhouse.teacher_generator.config import TeacherGeneratorConfig
+from stillhouse.teachers.permission import refuse_own_endpoint
 from stillhouse.v1.teacher_generator_pb2 import (
     GenerateRecordsRequest,
     GenerateRecordsResponse,
@@ -34,4 +35,7 @@ class TeacherGeneratorServicer(TeacherGeneratorServiceServicer):
         """Progress until one last message with the result."""
         if request.metric and not self._config.allow_custom_metric:
             refuse_custom_metric(request.metric)
+        if not self._config.allow_endpoint:
+            for stage in request.stages:
+                refuse_own_endpoint(stage.teacher)
         yield from stream_operation(self._operation, request, context, GenerateRecordsResponse)

@@ -1,0 +1,32 @@
+"""What a server lets the requests of others name: an address that its credentials go to, a file of its disk.
+
+Called by servicers. A Job and a command do what their own user says and need no permission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stillhouse.errors import InvalidArgument, PermissionDenied
+from stillhouse.v1.teacher_pb2 import TeacherModel
+
+ALLOW_VARIABLE = "STILLHOUSE_ALLOW_TEACHER_ENDPOINT"
+
+
+def endpoints_allowed(environ: Mapping[str, str]) -> bool:
+    """Whether requests may name endpoints: STILLHOUSE_ALLOW_TEACHER_ENDPOINT is 1. Raises InvalidArgument."""
+    value = environ.get(ALLOW_VARIABLE, "0")
+    if value not in ("", "0", "1"):
+        raise InvalidArgument(f"{ALLOW_VARIABLE}={value!r} is neither 0 nor 1")
+    return value == "1"
+
+
+def refuse_own_endpoint(model: TeacherModel) -> None:
+    """Raises PermissionDenied for a teacher at an address, or in a file, that the request itself names."""
+    named = model.endpoint or (model.model if model.provider == "gguf" else "")
+    if named:
+        raise PermissionDenied(
+            f"teacher at {named!r}: this server sends its credentials to no address, and reads no file, of a request's "
+            f"own; set {ALLOW_VARIABLE}=1 there if its clients are trusted",
+            field="teacher.endpoint",
+        )
