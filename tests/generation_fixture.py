@@ -18,13 +18,14 @@ import pytest
 from cli_leaves import Outcome, run_leaf
 from quiz_role import QuizRole
 from stillhouse.artifacts.answers import LoggedAnswer
+from stillhouse.dataset.balance import BalanceLimit
 from stillhouse.dataset.concepts import concept_line
 from stillhouse.dataset.importing import Candidate, read_candidates
 from stillhouse.roles.role import Role, load_role
 from stillhouse.teacher_generator.data_files import DataFiles
 from stillhouse.teacher_generator.generation import Generation, Sources
 from stillhouse.teacher_generator.ledger import Ledger, LedgerFiles, StageTally
-from stillhouse.teacher_generator.options import BalanceLimit, GenerationOptions, StageOptions
+from stillhouse.teacher_generator.options import GenerationOptions, StageOptions
 from stillhouse.teachers.dialogue import Concept, Manner, Prompt
 from stillhouse.teachers.teacher import FinishReason, Question
 from stillhouse.v1.dataset_builder_pb2 import DatasetImport

@@ -225,7 +225,7 @@ def test_it_is_healthy_and_reflected(channel: grpc.Channel) -> None:
 
 
 def test_a_server_sends_its_credentials_to_no_address_of_a_request(request_: GenerateRecordsRequest) -> None:
-    with serving(TeacherGeneratorConfig(allow_custom_metric=False, allow_endpoint=False)) as guarded:
-        with pytest.raises(grpc.RpcError, match="STILLHOUSE_ALLOW_TEACHER_ENDPOINT") as caught:
-            list(TeacherGeneratorServiceStub(guarded).GenerateRecords(request_, timeout=60))
+    config = TeacherGeneratorConfig(allow_custom_metric=False, allow_endpoint=False)
+    with serving(config) as guarded, pytest.raises(grpc.RpcError, match="STILLHOUSE_ALLOW_TEACHER_ENDPOINT") as caught:
+        list(TeacherGeneratorServiceStub(guarded).GenerateRecords(request_, timeout=60))
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

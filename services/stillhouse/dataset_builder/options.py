@@ -5,23 +5,14 @@ Used by building only. It reads no rows.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
+from stillhouse.dataset.balance import BalanceLimit, checked_limits
 from stillhouse.dataset.split import SplitFractions
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 from stillhouse.roles.metric_reference import Metric, load_metric
 from stillhouse.roles.role import Role
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest
-
-
-@dataclass(frozen=True)
-class BalanceLimit:
-    """At most `max_records` records whose `label` has that `value`."""
-
-    label: str
-    value: str
-    max_records: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,9 @@ def options_of(request: BuildDatasetRequest, role: Role) -> BuildOptions:
         seed=request.seed,
         min_records=request.min_records,
         min_mean_score=request.min_mean_score,
-        balance=_balance(request),
+        balance=checked_limits(
+            BalanceLimit(target.label, target.value, target.max_records) for target in request.balance
+        ),
         metric=load_metric(request.metric) if request.metric else role.score,
     )
 
@@ -78,14 +71,3 @@ def _check_guards(request: BuildDatasetRequest, role: Role) -> None:
             raise InvalidArgument(
                 f"role {role.name!r} has no guard {name!r}; it has {', '.join(role.guard_names)}", field="guards"
             )
-
-
-def _balance(request: BuildDatasetRequest) -> tuple[BalanceLimit, ...]:
-    limits = tuple(BalanceLimit(target.label, target.value, target.max_records) for target in request.balance)
-    repeated = [key for key, count in Counter((limit.label, limit.value) for limit in limits).items() if count > 1]
-    if repeated:
-        raise InvalidArgument(f"balance names {'='.join(repeated[0])} twice", field="balance")
-    for limit in limits:
-        if limit.max_records < 1:
-            raise InvalidArgument(f"balance of {limit.label}={limit.value} is below 1 record", field="balance")
-    return limits

@@ -6,11 +6,11 @@ Used by building. It keeps digests and counts, never a row, and writes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from stillhouse.dataset.balance import Balance
 from stillhouse.dataset.importing import Candidate
 from stillhouse.dataset.lines import json_line
 from stillhouse.dataset.records import DataRecord
@@ -59,7 +59,7 @@ class Sieve:
         self._options = options
         self._is_held_out = is_held_out
         self._seen: set[bytes] = set()
-        self._balanced: Counter[tuple[str, str]] = Counter()
+        self._balance = Balance(options.balance)
 
     def sift(self, candidate: Candidate) -> Admitted | Refused:
         """The verdict on the next candidate. Raises InvalidArgument where a metric of the user's own fails."""
@@ -91,9 +91,10 @@ class Sieve:
             details = tuple(f"{finding.guard}: {finding.reason}" for finding in verdict.guards)
             return Refused(verdict.guards[0].guard, details, canonical, verdict.score)
         labels = {**candidate.labels, **self._role.labels(canonical)}
-        full = self._full_target(labels)
+        full = self._balance.take(labels)
         if full is not None:
-            return Refused(BALANCE, (full,), canonical, verdict.score)
+            detail = f"{full.label}={full.value} has its {full.max_records} records"
+            return Refused(BALANCE, (detail,), canonical, verdict.score)
         return Admitted(DataRecord(candidate.inputs, canonical, candidate.response, verdict.score, labels))
 
     def _canonical(self, outputs: Mapping[str, str]) -> Mapping[str, str] | InvalidArgument:
@@ -116,16 +117,6 @@ class Sieve:
             return True
         self._seen.add(digest)
         return False
-
-    def _full_target(self, labels: Mapping[str, str]) -> str | None:
-        """Why the record is surplus; if it is not, it is counted at every target it belongs to."""
-        targets = [limit for limit in self._options.balance if labels.get(limit.label) == limit.value]
-        for limit in targets:
-            if self._balanced[limit.label, limit.value] >= limit.max_records:
-                return f"{limit.label}={limit.value} has its {limit.max_records} records"
-        for limit in targets:
-            self._balanced[limit.label, limit.value] += 1
-        return None
 
 
 @contextmanager

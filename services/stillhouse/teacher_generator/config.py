@@ -16,8 +16,8 @@ class TeacherGeneratorConfig:
     allow_custom_metric: bool
     """STILLHOUSE_ALLOW_CUSTOM_METRIC=1: requests may name a metric `module:function`, which runs that module here."""
     allow_endpoint: bool
-    """STILLHOUSE_ALLOW_TEACHER_ENDPOINT=1: requests may name a teacher's address, to which this server's credentials go, or
-    a GGUF file of this machine."""
+    """STILLHOUSE_ALLOW_TEACHER_ENDPOINT=1: requests may name a teacher's address, where this server's credentials go,
+    or a GGUF file of this machine."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> TeacherGeneratorConfig:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
 from stillhouse.artifacts.answers import LoggedAnswer
+from stillhouse.dataset.balance import Balance
 from stillhouse.dataset.digest_set import DigestSet
 from stillhouse.dataset.importing import Candidate
 from stillhouse.errors import Cancelled, InvalidArgument
@@ -85,7 +86,7 @@ class Generation:
         self._ledger = ledger
         self._stopping = stopping or Event()
         self._on_progress = on_progress
-        self._balanced: Counter[tuple[str, str]] = Counter()
+        self._balance = Balance(options.balance)
         self._skipped: dict[str, set[int]] = {}
         self._refused: Counter[str] = Counter()
 
@@ -166,7 +167,7 @@ class Generation:
         reason = outcome.reason
         if outcome.accepted is not None:
             labels = {**outcome.concept.labels, **self._role.labels(outcome.accepted.outputs)}
-            reason = "" if self._take_balance(labels) else BALANCE
+            reason = "" if self._balance.take(labels) is None else BALANCE
         if reason or outcome.accepted is None:
             self._ledger.refuse(outcome, stage=stage.name, model=model, reason=reason)
         else:
@@ -186,7 +187,7 @@ class Generation:
                 pass
             elif self._role.group_key(completed.inputs) in self._sources.held_out:
                 self._skip("held out", concept)
-            elif self._is_full(completed.labels):
+            elif self._balance.full_limit(completed.labels):
                 self._skip(BALANCE, concept)
             else:
                 yield completed
@@ -225,7 +226,7 @@ class Generation:
         if judgement.reason:
             self._refused[f"import: {judgement.reason}"] += 1
             return False
-        if not self._take_balance({**candidate.labels, **self._role.labels(judgement.outputs)}):
+        if self._balance.take({**candidate.labels, **self._role.labels(judgement.outputs)}):
             self._refused[f"import: {BALANCE}"] += 1
             return False
         labels = {name: value for name, value in candidate.labels.items() if name not in ("model", "stage", "repaired")}
@@ -239,19 +240,4 @@ class Generation:
             repaired=False,
         )
         self._ledger.take(line, candidate.inputs, judgement.score or 0.0)
-        return True
-
-    def _is_full(self, labels: Mapping[str, str]) -> bool:
-        return any(
-            labels.get(limit.label) == limit.value and self._balanced[limit.label, limit.value] >= limit.max_records
-            for limit in self._options.balance
-        )
-
-    def _take_balance(self, labels: Mapping[str, str]) -> bool:
-        """Counts a record at every limit it belongs to; False, and not counted, if one of them is full."""
-        if self._is_full(labels):
-            return False
-        for limit in self._options.balance:
-            if labels.get(limit.label) == limit.value:
-                self._balanced[limit.label, limit.value] += 1
         return True

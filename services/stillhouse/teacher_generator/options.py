@@ -5,9 +5,9 @@ Used by the stage and the command line. It reads no rows and asks no model.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
+from stillhouse.dataset.balance import BalanceLimit, checked_limits
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 from stillhouse.roles.metric_reference import Metric, load_metric
 from stillhouse.roles.role import Role
@@ -48,15 +48,6 @@ class StageOptions:
 
 
 @dataclass(frozen=True)
-class BalanceLimit:
-    """At most `max_records` records whose `label` has that `value`."""
-
-    label: str
-    value: str
-    max_records: int
-
-
-@dataclass(frozen=True)
 class GenerationOptions:
     """What decides which records there are."""
 
@@ -93,7 +84,9 @@ def options_of(request: GenerateRecordsRequest, role: Role) -> GenerationOptions
         stages=stages,
         guards=tuple(request.guards),
         metric=load_metric(request.metric) if request.metric else None,
-        balance=_balance(request),
+        balance=checked_limits(
+            BalanceLimit(target.label, target.value, target.max_records) for target in request.balance
+        ),
         second_answers=request.when_exhausted == WHEN_EXHAUSTED_SECOND_ANSWER,
         seed=request.seed,
     )
@@ -114,14 +107,3 @@ def _stage(stage: TeacherStage, index: int) -> StageOptions:
     manner = manner_of(stage.teacher, attempts=stage.attempts, place=place)
     name = stage.name or stage.teacher.model or stage.teacher.provider
     return StageOptions(name, stage.min_score, stage.records, stage.until, stage.teacher, manner)
-
-
-def _balance(request: GenerateRecordsRequest) -> tuple[BalanceLimit, ...]:
-    limits = tuple(BalanceLimit(target.label, target.value, target.max_records) for target in request.balance)
-    repeated = [key for key, count in Counter((limit.label, limit.value) for limit in limits).items() if count > 1]
-    if repeated:
-        raise InvalidArgument(f"balance names {'='.join(repeated[0])} twice", field="balance")
-    for limit in limits:
-        if limit.max_records < 1:
-            raise InvalidArgument(f"balance of {limit.label}={limit.value} is below 1 record", field="balance")
-    return limits

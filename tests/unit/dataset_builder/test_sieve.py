@@ -7,9 +7,10 @@ import json
 import pytest
 
 from quiz_role import QuizRole
+from stillhouse.dataset.balance import BalanceLimit
 from stillhouse.dataset.importing import read_candidates
 from stillhouse.dataset.split import SplitFractions
-from stillhouse.dataset_builder.options import BalanceLimit, BuildOptions
+from stillhouse.dataset_builder.options import BuildOptions
 from stillhouse.dataset_builder.sieve import Admitted, Refused, Sieve
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.metric_reference import Metric

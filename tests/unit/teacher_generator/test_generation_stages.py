@@ -17,8 +17,8 @@ from generation_fixture import (
     import_stage,
     stage,
 )
+from stillhouse.dataset.balance import BalanceLimit
 from stillhouse.errors import Cancelled
-from stillhouse.teacher_generator.options import BalanceLimit
 from stillhouse.teachers.dialogue import Concept
 
 
