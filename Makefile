@@ -7,6 +7,8 @@ export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>
 # make setup TORCH_INDEX=URL takes torch from an index of your own choice (a CPU or a CUDA build).
 TORCH_INDEX ?=
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
+# Tests run in that many processes; each computes with one thread.
+TEST_WORKERS ?= 2
 # Where a laptop's runs keep their artifacts; empty: the default of `stillhouse`.
 export STILLHOUSE_STORE
 
@@ -41,7 +43,7 @@ demo: setup ## Concepts, an emulated teacher, training, a served student, its re
 	$(BIN)/stillhouse report demo --output build/demo.html
 
 test: setup-dev ## Run the tests (what needs a cluster is left out)
-	$(BIN)/python -m pytest -m "not cluster and not soak"
+	STILLHOUSE_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not cluster and not soak" -n $(TEST_WORKERS) --dist loadfile
 
 soak: setup-dev ## Run the full counts of what `make test` samples (hours)
 	$(BIN)/python -m pytest -m soak --timeout 7200
