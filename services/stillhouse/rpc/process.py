@@ -18,6 +18,7 @@ from stillhouse.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 WATCH_STDIN_VARIABLE = "STILLHOUSE_WATCH_STDIN"
 RUNNER_GONE_SECONDS = 10.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_PASS_ON_SECONDS = 5.0
 
 
 class StopRequest:
@@ -64,7 +65,11 @@ def stop_on_signals() -> Iterator[StopRequest]:
     """SIGTERM and SIGINT set the request's event while the context lasts. Main thread only."""
     request = StopRequest()
     before = {number: signal.signal(number, request.on_signal) for number in _STOP_SIGNALS}
+    held = signal.sigpending() & set(_STOP_SIGNALS)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    if held:
+        # The handler has run by now, and the thread behind it is about to set the event: nothing starts before it has.
+        request.event.wait(_PASS_ON_SECONDS)
     try:
         yield request
     finally:

@@ -94,7 +94,9 @@ def test_answers_from_the_log_do_not_make_a_teacher_that_is_away_present(asking:
 
 def test_a_teacher_that_goes_away_is_noticed_after_a_few_questions(asking: Asking) -> None:
     outcomes = asking.ask(["a"], ["stall 1"], ["b"], ["stall 2", "stall 3", "stall 4", "stall 5"])
-    assert reasons(outcomes) == ["stop", "deadline", "stop", "deadline", "deadline", *["DeadlineExceeded"] * 2]
+    # The last four are under way together: any two of them may be the first to run out of time.
+    assert reasons(outcomes[:3]) == ["stop", "deadline", "stop"]
+    assert sorted(reasons(outcomes[3:])) == [*["DeadlineExceeded"] * 2, *["deadline"] * 2]
 
 
 def test_once_it_is_to_finish_nothing_is_asked(asking: Asking) -> None:
