@@ -7,76 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from stillhouse.spec.sources import Concepts, Import, Source, SpecModel
-from stillhouse.spec.teacher import Teacher, TeacherStage
+from stillhouse.spec.cel import Rule, as_schema, value
+from stillhouse.spec.dataset import Dataset
+from stillhouse.spec.resources import Stage, StageResources
+from stillhouse.spec.sources import SpecModel
+from stillhouse.spec.teacher import TeacherStage
 from stillhouse.spec.values import DecimalString, Dollars, Fraction, Name, Seed, Temperature, Text, Uri, number
-
-API_VERSION = "stillhouse.dev/v1alpha1"
-
-
-class Balance(SpecModel):
-    """At most that many records with that label."""
-
-    label: Text
-    value: Text
-    max_records: Annotated[int, Field(ge=1)]
-
-
-class Split(SpecModel):
-    """Fractions of the input groups; what is left goes to tuning."""
-
-    train: Fraction | None = None
-    """Default 0.85 with a validation set, else 0.70."""
-    validation: Fraction | None = None
-    """Default 0 with a validation set, else 0.15."""
-    seed: Seed = 42
-
-
-class Dataset(SpecModel):
-    """What the student learns from."""
-
-    concepts: Concepts | None = None
-    """What the teacher is asked about."""
-    teacher: Teacher | None = None
-    imports: Annotated[list[Import], Field(max_length=32)] = []
-    """Recorded answers, beside the teacher's or instead of them."""
-    guards: Annotated[list[Text], Field(max_length=32)] | None = None
-    """Guards that refuse a record; default: all of the role's."""
-    metric: Text | None = None
-    """module:function of a metric of your own; default: the role's."""
-    min_score: Fraction = "0.80"
-    """Records below it are refused."""
-    balance: Annotated[list[Balance], Field(max_length=32)] = []
-    split: Split = Split()
-    validation: Source | None = None
-    """Held-out rows. Without it, part of the input groups is held out."""
-    min_records: Annotated[int, Field(ge=1)] = 20
-    """Fewer records stop the run before any training is paid for."""
-    min_mean_score: Fraction = "0.85"
-
-    @model_validator(mode="after")
-    def _some_source(self) -> Self:
-        if self.concepts is not None and self.teacher is None:
-            raise ValueError("concepts are for a teacher: name one, or leave them out")
-        if self.teacher is None and not self.imports:
-            raise ValueError("a data set has a teacher, imports or both")
-        if self.concepts is None and self.teacher is not None:
-            raise ValueError("a teacher is asked about concepts: name them by uri, or have them synthesized")
-        return self
-
-    @model_validator(mode="after")
-    def _enough_wanted(self) -> Self:
-        if self.teacher is None or self.concepts is None or self.imports:
-            return self
-        most = self.teacher.most_records
-        if most is not None and most < self.min_records:
-            raise ValueError(f"the teacher's stages end at {most} records, fewer than minRecords {self.min_records}")
-        answers = None if any(stage.import_ for stage in self.teacher.stages) else self.concepts.most_answers
-        if answers is not None and answers < self.min_records:
-            raise ValueError(f"the concepts give {answers} records at most, fewer than minRecords {self.min_records}")
-        return self
 
 
 class Lora(SpecModel):
@@ -105,7 +43,7 @@ class Training(SpecModel):
     seed: Seed | None = None
     precision: Literal["auto", "float32", "bfloat16", "float16", "nf4"] | None = None
     gradient_checkpointing: bool | None = None
-    max_steps: Annotated[int, Field(ge=0)] | None = None
+    max_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
     """Stops after that many optimizer steps; 0: all."""
     evaluations_per_epoch: Annotated[int, Field(ge=1, le=100)] | None = None
 
@@ -126,7 +64,7 @@ class Student(SpecModel):
 class Export(SpecModel):
     """GGUF."""
 
-    quantization: Annotated[str, Field(pattern=r"^[A-Z0-9_]{2,16}$")] | None = None
+    quantization: Annotated[str, Field(pattern=r"^[A-Z0-9_]{2,16}$", max_length=16)] | None = None
     """Q8_0, F16, Q4_K_M, ...; default by the base's size."""
     max_kl_divergence: DecimalString = "0.0001"
     """Largest mean KL divergence of the f16 file against the fine-tuned model, in nats."""
@@ -164,13 +102,18 @@ class Serve(SpecModel):
     """How the student is served."""
 
     name: Name | None = None
-    """Default: the Distillation's name."""
+    """On the model card and in Ollama; default: the role's, such as product-owner-student."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 50051
     """On a laptop; 0 takes a free one."""
     slots: Annotated[int, Field(ge=1, le=256)] = 2
     """Requests answered at the same time."""
     context_tokens: Annotated[int, Field(ge=256, le=131_072)] = 4096
     """Tokens a slot, prompt and answer."""
+    policy: Literal["IfBetter", "Always", "Never"] = "IfBetter"
+    """On a cluster, of a student that passed its gates: IfBetter takes the place of the one that is served if it is
+    better on the same held-out rows; Always takes it in any case; Never is not served."""
+    pin: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
+    """The model that is served on a cluster, whatever is made later; an earlier one's digest rolls back."""
 
 
 class Budget(SpecModel):
@@ -183,17 +126,22 @@ class Budget(SpecModel):
 class DistillationSpec(SpecModel):
     """What is wanted. Only `role` can't change later: everything else decides keys, and keys what is done again."""
 
-    role: Text
+    role: Annotated[Text, Field(json_schema_extra=as_schema(Rule("self == oldSelf", "a role can't change")))]
+    """What the student is to be, such as product_owner. It can't change: a new role is a new Distillation."""
     store: Uri | None = None
     """Object store of the artifacts; default: the installation's."""
     suspend: bool = False
     """Starts nothing new and stops what runs, after a checkpoint."""
+    queue: Name | None = None
+    """Kueue's LocalQueue that admits the Jobs on a cluster; default: they start at once."""
     budget: Budget = Budget()
     dataset: Dataset
     student: Student = Student()
     export: Export = Export()
     evaluation: Evaluation = Evaluation()
     serve: Serve = Serve()
+    resources: dict[Stage, StageResources] = {}
+    """What the pods of each stage may use and where they may run, on a cluster."""
 
     @model_validator(mode="after")
     def _teacher_to_evaluate(self) -> Self:
@@ -210,6 +158,23 @@ class DistillationSpec(SpecModel):
                     f"{self.dataset.min_score}, which would refuse records that were paid for: make them agree"
                 )
         return self
+
+    @classmethod
+    def rules(cls) -> tuple[Rule, ...]:
+        stages = "self.dataset.teacher.stages"
+        least = value(Dataset, "min_score", "self.dataset")
+        return (
+            Rule(
+                "!self.?evaluation.?teacher.orValue(false)"
+                f" || (has(self.dataset.teacher) && {stages}.exists(s, !has(s.__import__)))",
+                "evaluation.teacher needs a stage of dataset.teacher that names a model",
+            ),
+            Rule(
+                f"!has(self.dataset.teacher) || {stages}.all(s, "
+                f"double({value(TeacherStage, 'min_score', 's')}) >= double({least}))",
+                "a stage's minScore is below dataset.minScore, which would refuse records that were paid for",
+            ),
+        )
 
     @property
     def teacher_stages(self) -> list[TeacherStage]:

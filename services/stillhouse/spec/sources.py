@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
+from stillhouse.spec.cel import Rule, as_schema
 from stillhouse.spec.values import Fraction, Seed, Sha256, Text, Uri
 
 
@@ -20,7 +22,20 @@ class SpecModel(BaseModel):
         frozen=True,
         strict=True,
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
+
+    @classmethod
+    def rules(cls) -> tuple[Rule, ...]:
+        """The model's validators, as far as the API server can check them."""
+        return ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core_schema)
+        if rules := cls.rules():
+            handler.resolve_ref_schema(schema).update(as_schema(*rules))
+        return schema
 
 
 class Source(SpecModel):
@@ -55,6 +70,10 @@ class Import(SpecModel):
             raise ValueError("sha256 belongs to a uri")
         return self
 
+    @classmethod
+    def rules(cls) -> tuple[Rule, ...]:
+        return _one_source("an import has either uri or synthesized")
+
 
 class SynthesizedConcepts(SpecModel):
     """Inputs that the role's own seeded synthesizer makes."""
@@ -82,9 +101,20 @@ class Concepts(SpecModel):
             raise ValueError("sha256 belongs to a uri")
         return self
 
+    @classmethod
+    def rules(cls) -> tuple[Rule, ...]:
+        return _one_source("concepts have either uri or synthesized")
+
     @property
     def most_answers(self) -> int | None:
         """Answers that the concepts are good for; None where their number is not known yet."""
         if self.synthesized is None:
             return None
         return self.synthesized.count * (2 if self.when_exhausted == "SecondAnswer" else 1)
+
+
+def _one_source(message: str) -> tuple[Rule, ...]:
+    return (
+        Rule("has(self.uri) != has(self.synthesized)", message),
+        Rule("has(self.uri) || !has(self.sha256)", "sha256 belongs to a uri"),
+    )

@@ -8,10 +8,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from stillhouse.spec.cel import Rule, at_default, default, value
 from stillhouse.spec.sources import Import, SpecModel
 from stillhouse.spec.values import Dollars, Fraction, Name, Seconds, Seed, Temperature, Text, Uri
 
 DEFAULT_RECORDS = 400
+MAX_STAGES = 16
 _OF_EVERY_STAGE = frozenset({"name", "import_", "min_score", "records", "until"})
 _GOOGLES = frozenset({"vertex", "vertex_sdk", "emulator"})
 
@@ -91,6 +93,30 @@ class TeacherStage(SpecModel):
             )
         return self
 
+    @classmethod
+    def rules(cls) -> tuple[Rule, ...]:
+        idle = " && ".join(at_default(cls, name) for name in cls.model_fields if name not in _OF_EVERY_STAGE)
+        provider = value(cls, "provider")
+        return (
+            Rule("!(has(self.records) && has(self.until))", "a stage has records or until, not both"),
+            Rule(
+                f"!has(self.__import__) || ({idle})", "a stage with import asks no model: leave the model's fields out"
+            ),
+            Rule(
+                f"{provider} in {sorted(_GOOGLES)} || ({at_default(cls, 'project')} && {at_default(cls, 'location')})",
+                "only Google's providers have project and location: leave them out",
+            ),
+            Rule(
+                f"{provider} == 'emulator' || {at_default(cls, 'emulator')}",
+                "emulator is for provider emulator: leave it out",
+            ),
+            Rule(
+                f"!has(self.thinkingBudget) || self.thinkingBudget < {value(cls, 'max_output_tokens')}",
+                "thinkingBudget leaves no token of maxOutputTokens for the answer",
+            ),
+            *_endpoint_rules(provider),
+        )
+
     @property
     def label(self) -> str:
         """The stage's name, or what stands for it."""
@@ -100,6 +126,23 @@ class TeacherStage(SpecModel):
         """The first of these fields that is not at its default, as the file has it; empty for none."""
         given = [name for name in sorted(fields) if getattr(self, name) != type(self).model_fields[name].get_default()]
         return to_camel(given[0]) if given else ""
+
+
+def _endpoint_rules(provider: str) -> tuple[Rule, ...]:
+    """What `controller.teacher_requests.check` says of endpoints."""
+    own = "has(self.__import__)"
+    return (
+        Rule(f"{own} || {provider} != 'gguf' || !has(self.endpoint)", "a gguf file has no endpoint: leave it out"),
+        Rule(
+            f"{own} || {provider} != 'student' || self.?endpoint.orValue('').matches('^[^\\\\s/]+:[0-9]{{1,5}}$')",
+            "a student is asked at an endpoint HOST:PORT",
+        ),
+        Rule(
+            f"{own} || {provider} in ['gguf', 'student'] || !has(self.endpoint)"
+            " || self.endpoint.startsWith('http://') || self.endpoint.startsWith('https://')",
+            "the endpoint is no URL; write http://HOST:PORT or https://HOST",
+        ),
+    )
 
 
 class ModelPrice(SpecModel):
@@ -113,7 +156,7 @@ class ModelPrice(SpecModel):
 class Teacher(SpecModel):
     """Models that are asked about the concepts, in sequence."""
 
-    stages: Annotated[list[TeacherStage], Field(min_length=1, max_length=16)]
+    stages: Annotated[list[TeacherStage], Field(min_length=1, max_length=MAX_STAGES)]
     seed: Seed = 42
     prices: Annotated[list[ModelPrice], Field(max_length=64)] = []
     """Take the place of the built-in price table's."""
@@ -125,6 +168,19 @@ class Teacher(SpecModel):
         if model := _repeated([price.model for price in self.prices]):
             raise ValueError(f"prices names {model} twice")
         return self
+
+    @classmethod
+    def rules(cls) -> tuple[Rule, ...]:
+        return (
+            Rule(
+                f"self.stages.all(a, self.stages.exists_one(b, {_label('a')} == {_label('b')}))",
+                "two stages are called the same: give one of them a name of its own",
+            ),
+            Rule(
+                "!has(self.prices) || self.prices.all(a, self.prices.exists_one(b, a.model == b.model))",
+                "prices names a model twice",
+            ),
+        )
 
     @property
     def most_records(self) -> int | None:
@@ -138,6 +194,13 @@ class Teacher(SpecModel):
             else:
                 records += stage.records or DEFAULT_RECORDS
         return records
+
+
+def _label(stage: str) -> str:
+    """`TeacherStage.label` in CEL."""
+    model = f"(has({stage}.model) ? {stage}.model : {default(TeacherStage, 'model')})"
+    named = f"(size({model}) > 63 ? {model}.substring(0, 63) : {model})"
+    return f"(has({stage}.name) ? {stage}.name : has({stage}.__import__) ? 'import' : {named})"
 
 
 def _repeated(names: list[str]) -> str:

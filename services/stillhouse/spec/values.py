@@ -10,6 +10,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from stillhouse.spec.cel import Rule, as_schema
+
 DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,12})?([eE][+-]?[0-9]{1,2})?$"
 
 
@@ -38,30 +40,37 @@ def _at_most(bound: int) -> Callable[[str], str]:
 
 _DECIMAL_SCHEMA = {"type": "string", "pattern": DECIMAL_PATTERN, "maxLength": 32}
 
+
+def _within(bound: int) -> WithJsonSchema:
+    """As `_at_most`, and as exact: a quantity rounds up what lies below a billionth, never past a whole bound."""
+    rule = f"quantity(self).compareTo(quantity('{bound}')) <= 0"
+    return WithJsonSchema(_DECIMAL_SCHEMA | as_schema(Rule(rule, f"it is not within 0 and {bound}")))
+
+
 DecimalString = Annotated[
     str, BeforeValidator(_decimal_text), StringConstraints(max_length=32), WithJsonSchema(_DECIMAL_SCHEMA)
 ]
 """A decimal as text: "2e-4". Floats differ from machine to machine and Kubernetes advises against them."""
 
-Fraction = Annotated[DecimalString, AfterValidator(_at_most(1))]
+Fraction = Annotated[DecimalString, AfterValidator(_at_most(1)), _within(1)]
 """A decimal within [0, 1]."""
 
-Temperature = Annotated[DecimalString, AfterValidator(_at_most(2))]
+Temperature = Annotated[DecimalString, AfterValidator(_at_most(2)), _within(2)]
 """A decimal within [0, 2]."""
 
-Seconds = Annotated[DecimalString, AfterValidator(_at_most(3600))]
+Seconds = Annotated[DecimalString, AfterValidator(_at_most(3600)), _within(3600)]
 """A decimal within [0, 3600]."""
 
-Dollars = Annotated[DecimalString, AfterValidator(_at_most(1_000_000))]
+Dollars = Annotated[DecimalString, AfterValidator(_at_most(1_000_000)), _within(1_000_000)]
 """US dollars as a decimal, a million at most."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)]
 """A DNS label, as Kubernetes names are."""
 
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 """A path, a URI (file, s3, gs, az, memory) or an artifact of the store (sha256:HEX)."""
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
