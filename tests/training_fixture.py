@@ -42,7 +42,7 @@ def train_request(
     store: Store, train: list[DataRecord], tuning: list[DataRecord] | None, **overrides: Any
 ) -> TrainRequest:
     """A request over builtin:tiny: fp32, a high rate, small LoRA, unless `overrides` (Recipe fields) say otherwise."""
-    small: Mapping[str, Any] = {"rank": 4, "alpha": 8, "target_modules": "all-linear", "precision": "float32"}
+    small: Mapping[str, Any] = {"rank": 4, "alpha": 8, "target_modules": ("all-linear",), "precision": "float32"}
     recipe = resolve(None, {**small, "learning_rate": 5e-3, "epochs": 1, "batch_size": 2, **overrides})
     lora = {field.name: getattr(recipe, field.name) for field in Lora.DESCRIPTOR.fields}
     training = {field.name: getattr(recipe, field.name) for field in Training.DESCRIPTOR.fields}

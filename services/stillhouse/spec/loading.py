@@ -6,12 +6,13 @@ import difflib
 import itertools
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from stillhouse.errors import InvalidArgument, NotFound
@@ -58,10 +59,8 @@ def parse_distillation(document: dict[str, Any], *, source: str) -> Distillation
 def _explain(error: ErrorDetails) -> str:
     path = _path(error["loc"])
     if error["type"] == "extra_forbidden":
-        known = _keys_of(_type_at(Distillation, error["loc"][:-1]))
-        nearest = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"known here: {', '.join(known)}"
-        return f"{path} is unknown; {hint}"
+        known = _fields_of(_type_at(Distillation, error["loc"][:-1]))
+        return f"{path} is unknown; {_hint(error['loc'][-1], known)}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{path}: {message[0].lower()}{message[1:]}"
 
@@ -79,7 +78,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
         raise InvalidArgument(f"--set {override}: write PATH=VALUE", field="set")
     location = _split_path(path.removeprefix("spec."), override)
     annotation = _type_at(DistillationSpec, location, strict=f"--set {path}")
-    node: Any = document.setdefault("spec", {})
+    node: Any = _descend(document, "spec", {}, path)
     for part, following in itertools.pairwise(location):
         node = _descend(node, part, [] if isinstance(following, int) else {}, path)
     _assign(node, location[-1], _value(raw, annotation, path), path)
@@ -97,9 +96,16 @@ def _split_path(path: str, override: str) -> list[int | str]:
 
 
 def _descend(node: Any, part: int | str, empty: Any, path: str) -> Any:
-    if isinstance(part, int) or node.get(part) is None:
-        _assign(node, part, node[part] if isinstance(part, int) and part < len(node) else empty, path)
-    return node[part]
+    """The value at that key or index, `empty` put there where there is none."""
+    found = None
+    if isinstance(node, dict):
+        found = node.get(part)
+    elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+        found = node[part]
+    if found is None:
+        _assign(node, part, empty, path)
+        return empty
+    return found
 
 
 def _assign(node: Any, part: int | str, value: Any, path: str) -> None:
@@ -127,17 +133,14 @@ def _type_at(model: type[BaseModel], location: Sequence[int | str], *, strict: s
     """The annotation at a location below the model; None where there is none (an error when `strict` names it)."""
     annotation: Any = model
     for part in location:
-        models = [t for t in _alternatives(annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
         lists = [t for t in _alternatives(annotation) if get_origin(t) is list]
         if isinstance(part, int) and lists:
             annotation = get_args(lists[0])[0]
             continue
-        fields = {info.alias or name: info for name, info in models[0].model_fields.items()} if models else {}
+        fields = _fields_of(annotation)
         if part not in fields:
             if strict:
-                nearest = difflib.get_close_matches(str(part), list(fields), n=1, cutoff=0.5)
-                hint = f"did you mean {nearest[0]}?" if nearest else f"known here: {', '.join(fields) or 'nothing'}"
-                raise InvalidArgument(f"{strict}: {part} is unknown; {hint}", field="set")
+                raise InvalidArgument(f"{strict}: {part} is unknown; {_hint(part, fields)}", field="set")
             return None
         annotation = fields[str(part)].annotation
     return annotation
@@ -151,8 +154,15 @@ def _alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _keys_of(annotation: Any) -> list[str]:
+def _fields_of(annotation: Any) -> dict[str, FieldInfo]:
+    """The fields of the model that may stand there, by their keys in the file; none where it is no model."""
     for alternative in _alternatives(annotation):
         if isinstance(alternative, type) and issubclass(alternative, BaseModel):
-            return [info.alias or name for name, info in alternative.model_fields.items()]
-    return []
+            return {info.alias or name: info for name, info in alternative.model_fields.items()}
+    return {}
+
+
+def _hint(key: int | str, known: Iterable[str]) -> str:
+    known = list(known)
+    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    return f"did you mean {nearest[0]}?" if nearest else f"known here: {', '.join(known) or 'nothing'}"

@@ -6,9 +6,9 @@ The spec, the controller and the CLI call it to fill a TrainRequest. It knows no
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from stillhouse.errors import InvalidArgument
 
@@ -105,21 +105,15 @@ layer's 2.5 GB; logits of 4 x 1,000 positions x 152,064 x 4 B x 3 = 7.3 GB: abou
 PRESETS: Mapping[str, Recipe] = {"cpu-135m": CPU_135M, "t4-7b": T4_7B, "l4-7b": L4_7B, "a100-7b": A100_7B}
 
 
-def resolve(preset: str | None, overrides: Mapping[str, object]) -> Recipe:
+def resolve(preset: str | None, overrides: Mapping[str, Any]) -> Recipe:
     """The recipe of that preset with the overrides over it: a flag beats the preset, the preset beats the default.
 
     `overrides` are Recipe fields by name; None means not given. Ranges are checked where the request is executed.
-    Raises InvalidArgument on an unknown preset or field, naming the known ones.
+    Raises InvalidArgument on an unknown preset, naming the known ones.
     """
     if preset and preset not in PRESETS:
         raise InvalidArgument(f"unknown preset {preset!r}; presets: {', '.join(PRESETS)}", field="preset")
-    known = {field.name for field in dataclasses.fields(Recipe)}
-    for name in overrides:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise InvalidArgument(f"unknown training option {name!r}; did you mean {nearest!r}?", field=name)
     given = {name: value for name, value in overrides.items() if value is not None}
-    modules = given.get("target_modules")
-    if modules is not None:
-        given["target_modules"] = (modules,) if isinstance(modules, str) else tuple(modules)  # type: ignore[arg-type]
-    return dataclasses.replace(PRESETS[preset] if preset else DEFAULTS, **given)  # type: ignore[arg-type]
+    if "target_modules" in given:
+        given["target_modules"] = tuple(given["target_modules"])
+    return dataclasses.replace(PRESETS[preset] if preset else DEFAULTS, **given)

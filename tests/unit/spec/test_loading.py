@@ -147,6 +147,26 @@ def test_a_wrong_override_is_refused(tmp_path: Path, override: str, message: str
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("spec", "override"),
+    [
+        ("text", "dataset.minScore=0.5"),
+        ({"dataset": "text"}, "dataset.split.seed=1"),
+        ({"dataset": [1]}, "dataset.split.seed=1"),
+        ({"dataset": {"imports": {"uri": "x"}}}, "dataset.imports[0].uri=y"),
+        ({"dataset": {"imports": "text"}}, "dataset.imports[0].uri=y"),
+    ],
+)
+def test_an_override_below_a_value_of_another_kind_is_refused(tmp_path: Path, spec: object, override: str) -> None:
+    with pytest.raises(InvalidArgument, match="--set dataset"):
+        load_distillation(written(tmp_path, {**MINIMAL, "spec": spec}), [override])
+
+
+def test_overrides_can_fill_an_empty_spec(tmp_path: Path) -> None:
+    path = written(tmp_path, {**MINIMAL, "spec": None})
+    assert load_distillation(path, ["role=product_owner", "dataset.imports[0].uri=x"]).spec.role == "product_owner"
+
+
 def test_the_schema_bounds_every_string_and_list() -> None:
     def unbounded(schema: Any, path: str) -> list[str]:
         if isinstance(schema, list):

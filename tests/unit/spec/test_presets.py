@@ -25,15 +25,6 @@ def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
         resolve("h100", {})
 
 
-def test_an_unknown_option_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InvalidArgument, match="did you mean 'learning_rate'"):
-        resolve(None, {"lerning_rate": 1})
-
-
-def test_one_module_name_may_be_given_as_text() -> None:
-    assert resolve(None, {"target_modules": "all-linear"}).target_modules == ("all-linear",)
-
-
 @pytest.mark.parametrize("name", ["t4-7b", "l4-7b", "a100-7b"])
 def test_presets_for_7b_models_checkpoint_gradients(name: str) -> None:
     assert PRESETS[name].gradient_checkpointing
