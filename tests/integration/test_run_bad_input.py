@@ -229,6 +229,22 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(laptop: Laptop) -> None:
     assert not list(laptop.store.glob("stages/*"))
 
 
+def test_init_into_a_folder_that_is_not_there_names_it(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(app, ["init", str(laptop.directory / "none" / "d.yaml")]) == 65
+    said = capsys.readouterr().err
+    assert "none/d.yaml" in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_for_runs_that_cannot_be_written_is_named(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = laptop.write()
+    monkeypatch.setenv("STILLHOUSE_RUNS", str(path))
+    code, said = laptop.run(path)
+    assert code == 65
+    assert "set STILLHOUSE_RUNS" in said
+    assert "Traceback" not in said
+
+
 def test_a_suspended_file_starts_nothing(laptop: Laptop) -> None:
     code, said = laptop.run(laptop.write(suspend=True))
     assert code == 0

@@ -17,16 +17,17 @@ def report(
     """Writes a report of a run: verdict, data, cost, training, answers, lineage. One file, nothing loaded."""
     from stillhouse.cli.store import open_store
     from stillhouse.cli.tables import remarks
-    from stillhouse.controller.runs import find_run, run_directory, runner_pid
+    from stillhouse.controller.run_lock import run_directory, runner_pid
+    from stillhouse.controller.runs import find_run
     from stillhouse.dataset.lines import replacing
-    from stillhouse.errors import InvalidArgument
+    from stillhouse.errors import FailedPrecondition
 
     opened = open_store(store)
     found = find_run(opened, run)
     try:
         from stillhouse.report.page import render
     except ImportError as exc:
-        raise InvalidArgument(f"the report needs {exc.name}; install stillhouse[report]") from exc
+        raise FailedPrecondition(f"the report needs {exc.name}; install stillhouse[report]") from exc
     from stillhouse.report.reading import read_report
 
     is_running = runner_pid(run_directory(opened.uri, run)) is not None

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from stillhouse.cli.errors import say_error
 from stillhouse.cli.progress import view_for
-from stillhouse.cli.store import default_store_uri
-from stillhouse.errors import (
-    EXIT_CHECK_FAILED,
-    EXIT_DONE,
-    InvalidArgument,
-    StillhouseError,
-)
+from stillhouse.cli.store import open_store
+from stillhouse.cli.tables import console, rows_table
+from stillhouse.errors import EXIT_CHECK_FAILED, EXIT_DONE, InvalidArgument, PermanentError
 
 if TYPE_CHECKING:
     from stillhouse.artifacts.store import Store
@@ -47,43 +42,37 @@ def run(
     serve: Annotated[bool, typer.Option("--serve", help="Keep serving the student until interrupted.")] = False,
 ) -> None:
     """Distil: data set, training, export, evaluation. The same command resumes and repeats nothing that is done."""
-    from stillhouse.artifacts.store import Store
     from stillhouse.controller.inputs import bring_in
     from stillhouse.controller.local import LocalBackend
-    from stillhouse.controller.plan import Outcome
+    from stillhouse.controller.plan import Outcome, plan
+    from stillhouse.controller.run_lock import exclusive, run_directory
     from stillhouse.controller.runner import Runner
-    from stillhouse.controller.runs import exclusive, run_directory
     from stillhouse.rpc.process import stop_on_signals
 
-    console = Console()
+    screen = console()
     distillation = load_file(file, overrides)
-    spec = distillation.spec
-    opened = Store.open(store or spec.store or default_store_uri())
+    name, spec = distillation.metadata.name, distillation.spec
+    opened = open_store(store or spec.store)
     inputs = bring_in(spec, opened, directory=Path.cwd())
-    directory = run_directory(opened.uri, distillation.metadata.name)
-    backend = LocalBackend(directory, opened.uri, slots=spec.serve.slots, context_tokens=spec.serve.context_tokens)
     if dry_run:
-        made = Runner(distillation, inputs, opened, backend, lambda *_: None).plan()
-        _print_plan(console, made)
-        _print_estimate(console, made, opened)
+        made = plan(spec, inputs, opened.read_manifest, {}, now=0.0)
+        _print_plan(screen, made)
+        _print_estimate(screen, made, opened)
         return
+    directory, sizes = run_directory(opened.uri, name), spec.serve
     with exclusive(directory) as lock, stop_on_signals() as stopping:
-        backend.hold(lock)
-        console.print(
-            f"run    {distillation.metadata.name}\nstore  {opened.uri}\nlog    {backend.log_file}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        backend = LocalBackend(directory, opened.uri, slots=sizes.slots, context_tokens=sizes.context_tokens, lock=lock)
+        screen.print(f"run    {name}\nstore  {opened.uri}\nlog    {backend.log_file}", soft_wrap=True, markup=False)
         try:
-            with view_for(console) as view:
+            with view_for(screen) as view:
                 result = Runner(distillation, inputs, opened, backend, view.show).run(stopping.event)
         finally:
             backend.close()
-        exit_code = _conclude(console, distillation.metadata.name, result, stopping, backend.log_file)
+        exit_code = _conclude(screen, name, result, stopping, backend.log_file)
         if result.outcome in (Outcome.SUCCEEDED, Outcome.GATES_FAILED):
-            _print_next(console, distillation.metadata.name, store or spec.store)
+            _print_next(screen, name, store or spec.store)
         if serve and exit_code == EXIT_DONE:
-            _serve(console, backend, opened, distillation.metadata.name, spec.serve.port, stopping.event)
+            _serve(screen, backend, opened, name, spec.serve.port, stopping.event)
     raise typer.Exit(exit_code)
 
 
@@ -102,17 +91,17 @@ def load_file(file: Path, overrides: list[str] | None) -> Distillation:
     return distillation
 
 
-def _print_plan(console: Console, plan: Plan) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("STEP", "STATE", "SERVICE", "KEY"):
-        table.add_column(column, no_wrap=True)
+def _print_plan(screen: Console, plan: Plan) -> None:
+    from stillhouse.controller.plan import StepState
+
+    rows = []
     for step in plan.steps:
-        state = "done" if step.state.value == "done" else "to do" if step.key else f"after {step.message}"
-        table.add_row(step.name, state, step.service, step.key[:12])
-    console.print(table)
+        state = "done" if step.state is StepState.DONE else "to do" if step.key else f"after {step.message}"
+        rows.append([step.name, state, step.service, step.key[:12]])
+    screen.print(rows_table(["STEP", "STATE", "SERVICE", "KEY"], rows, left=("STATE", "SERVICE", "KEY")))
 
 
-def _print_estimate(console: Console, plan: Plan, store: Store) -> None:
+def _print_estimate(screen: Console, plan: Plan, store: Store) -> None:
     """What the teacher may cost, where it is still to be asked."""
     from stillhouse.cli.estimates import print_estimates
     from stillhouse.controller.plan import StepState
@@ -127,19 +116,19 @@ def _print_estimate(console: Console, plan: Plan, store: Store) -> None:
         role = load_role(step.request.role.name)
         lines = store.open_lines(step.request.concepts)
         rows = read_concepts(lines, source=step.request.concepts.name, shape=role)
-        console.print()
-        print_estimates(console, estimate(step.request, role, (row.inputs for row in rows)), step.request)
+        screen.print()
+        print_estimates(screen, estimate(step.request, role, (row.inputs for row in rows)), step.request)
 
 
-def _conclude(console: Console, name: str, plan: Plan, stopping: StopRequest, log_file: Path) -> int:
+def _conclude(screen: Console, name: str, plan: Plan, stopping: StopRequest, log_file: Path) -> int:
     from stillhouse.cli.summary import print_evaluations
     from stillhouse.controller.plan import Outcome, StepState
 
     if plan.outcome is None:
-        console.print(f"stopped; the same command resumes run {name}")
+        screen.print(f"stopped; the same command resumes run {name}")
         return stopping.exit_code
     if plan.outcome is Outcome.SUSPENDED:
-        console.print(f"run {name} is suspended (spec.suspend); set it to false and run again to go on")
+        screen.print(f"run {name} is suspended (spec.suspend); set it to false and run again to go on")
         return EXIT_DONE
     if plan.outcome is Outcome.FAILED:
         failed = [step for step in plan.steps if step.state is StepState.FAILED]
@@ -147,31 +136,29 @@ def _conclude(console: Console, name: str, plan: Plan, stopping: StopRequest, lo
             say_error(f"{step.name}: {step.message}")
         say_error(f"the log is {log_file}")
         return min(step.exit_code for step in failed)
-    print_evaluations(console, plan)
+    print_evaluations(screen, plan)
     return EXIT_DONE if plan.outcome is Outcome.SUCCEEDED else EXIT_CHECK_FAILED
 
 
-def _print_next(console: Console, name: str, store: str | None) -> None:
+def _print_next(screen: Console, name: str, store: str | None) -> None:
     """What to do with a finished run; `store` where it is not the default one."""
     run = f"{name} --store {shlex.quote(store)}" if store else name
-    console.print(f"\nchat with it:  stillhouse chat {run}", highlight=False, soft_wrap=True)
-    console.print(f"report:        stillhouse report {run}", highlight=False, soft_wrap=True)
+    screen.print(f"\nchat with it:  stillhouse chat {run}", markup=False, soft_wrap=True)
+    screen.print(f"report:        stillhouse report {run}", markup=False, soft_wrap=True)
 
 
 def _serve(
-    console: Console, backend: LocalBackend, store: Store, name: str, port: int, stopping: threading.Event
+    screen: Console, backend: LocalBackend, store: Store, name: str, port: int, stopping: threading.Event
 ) -> None:
-    from stillhouse.controller.local import end_process, free_port
     from stillhouse.controller.runs import find_run, model_of
+    from stillhouse.rpc.subprocesses import end_process, free_port
 
     port = port or free_port()
     server = backend.serve(model_of(store, find_run(store, name)), port=port)
-    console.print(
-        f"serving at 127.0.0.1:{port} (gRPC, stillhouse.v1.StudentInferenceService) until Ctrl-C", highlight=False
-    )
+    screen.print(f"serving at 127.0.0.1:{port} (gRPC, stillhouse.v1.StudentInferenceService) until Ctrl-C")
     try:
         while not stopping.wait(0.2):
             if server.poll() is not None:
-                raise StillhouseError(f"the student server ended with {server.returncode}; see {backend.log_file}")
+                raise PermanentError(f"the student server ended with {server.returncode}; see {backend.log_file}")
     finally:
         end_process(server, 30.0)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from stillhouse.cli.progress import lines_about
 from stillhouse.cli.run import StoreOption
-from stillhouse.cli.store import default_store_uri
+from stillhouse.cli.store import open_store
+from stillhouse.cli.tables import console, plain_table
+from stillhouse.errors import PermissionDenied
+
+if TYPE_CHECKING:
+    from stillhouse.artifacts.store import Store
 
 
 def status(
@@ -23,10 +26,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Where a run stands: its steps, their keys, what is under way."""
-    from stillhouse.artifacts.store import Store
-    from stillhouse.controller.runs import find_run, list_runs, run_directory, runner_pid
+    from stillhouse.controller.run_lock import run_directory, runner_pid
+    from stillhouse.controller.runs import find_run, list_runs
 
-    opened = Store.open(store or default_store_uri())
+    opened = open_store(store)
     names = [run] if run else list_runs(opened)
     found = [find_run(opened, name) for name in names]
     if as_json:
@@ -43,18 +46,18 @@ def status(
             _print_steps(opened, each.steps, is_running=pid is not None)
 
 
-def _print_steps(store, steps: list[dict[str, str]], *, is_running: bool) -> None:  # type: ignore[no-untyped-def]
-    from stillhouse.controller.plan import PlannedStep, StepState
-    from stillhouse.controller.runner import read_progress
+def _print_steps(store: Store, steps: list[dict[str, str]], *, is_running: bool) -> None:
+    from stillhouse.controller.plan import StepState
+    from stillhouse.rpc.operation import read_progress
 
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = plain_table(4)
     for step in steps:
         state = StepState(step["state"])
         progress = read_progress(store, step["key"]) if state is StepState.RUNNING else None
-        planned = PlannedStep(step["name"], "", step["stage"], state, step["key"], message=step["message"])
         shown = "interrupted" if state is StepState.RUNNING and not is_running else state.value
-        table.add_row(step["name"], shown, step["key"][:12], Text("\n".join(lines_about(planned, progress))))
-    Console().print(table)
+        words = Text("\n".join(lines_about(state, step["message"], progress)))
+        table.add_row(step["name"], shown, step["key"][:12], words)
+    console().print(table)
 
 
 def stop(
@@ -62,14 +65,20 @@ def stop(
     store: StoreOption = None,
 ) -> None:
     """Stop a run on this machine after a checkpoint; the same `run` command resumes it."""
-    from stillhouse.artifacts.store import Store
-    from stillhouse.controller.runs import find_run, run_directory, runner_pid
+    from stillhouse.controller.run_lock import run_directory, runner_pid
+    from stillhouse.controller.runs import find_run
 
-    opened = Store.open(store or default_store_uri())
+    opened = open_store(store)
     find_run(opened, run)
     pid = runner_pid(run_directory(opened.uri, run))
     if pid is None:
         typer.echo(f"{run} is not running on this machine")
         return
-    os.kill(pid, signal.SIGTERM)
-    typer.echo(f"asked process {pid} to stop after a checkpoint")
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        typer.echo(f"{run} has just ended")
+    except PermissionError as exc:
+        raise PermissionDenied(f"{run} is another user's process {pid}; ask them to stop it") from exc
+    else:
+        typer.echo(f"asked process {pid} to stop after a checkpoint")

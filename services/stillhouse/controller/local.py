@@ -1,6 +1,6 @@
 """Runs stages as subprocesses of this machine: starts, stops, observes. It decides nothing; plan() does.
 
-`processes` is how a Job becomes a process; here is which Jobs there are, and the model servers beside them.
+`rpc.subprocesses` is how a Job becomes a process; here is which Jobs there are, and the model servers beside them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from stillhouse.controller.plan import Observation, PlannedStep
-from stillhouse.controller.processes import JobProcess, end_process, free_port, start_job, start_python
 from stillhouse.errors import EXIT_TEMPORARY, InvalidArgument
+from stillhouse.rpc.subprocesses import JobProcess, end_process, free_port, start_job, start_python
 from stillhouse.v1.artifact_pb2 import Artifact
 
-__all__ = ["LocalBackend", "end_process", "free_port"]
-
 _STOP_SECONDS = 30.0
+_SERVER_STOP_SECONDS = 5.0
 
 
 @dataclass
@@ -45,9 +44,12 @@ class LocalBackend:
         *,
         slots: int,
         context_tokens: int,
-        checkpoint_seconds: int = 0,
+        lock: int | None = None,
     ) -> None:
-        """`slots` and `context_tokens` are the model servers'; `checkpoint_seconds` 0 leaves it to the trainer."""
+        """`slots` and `context_tokens` are the model servers'; `directory` is there.
+
+        Stages keep the file descriptor `lock` open: the run's, which is free only when the last of them is gone.
+        """
         if store_uri.startswith("memory:"):
             raise InvalidArgument(
                 f"{store_uri}: stages are processes of their own and cannot share memory; use file://"
@@ -56,14 +58,8 @@ class LocalBackend:
         self._store_uri = store_uri
         self._slots = slots
         self._context_tokens = context_tokens
-        self._checkpoint_seconds = checkpoint_seconds
-        self._inherited: tuple[int, ...] = ()
+        self._inherited = () if lock is None else (lock,)
         self._jobs: dict[str, _Job] = {}
-        directory.mkdir(parents=True, exist_ok=True)
-
-    def hold(self, descriptor: int) -> None:
-        """Stages keep this file descriptor open: the run's lock, which is free only when the last of them is gone."""
-        self._inherited = (descriptor,)
 
     @property
     def log_file(self) -> Path:
@@ -80,7 +76,7 @@ class LocalBackend:
             server, address = self.serve(step.serves, port=port), f"127.0.0.1:{port}"
         request = self._request(step, address)
         run = start_job(
-            step.service,
+            f"stillhouse.{step.service}",
             request,
             name=step.name,
             directory=self._directory,
@@ -94,7 +90,8 @@ class LocalBackend:
         arguments = ["--model", f"sha256:{model.sha256}", "--store", self._store_uri, "--port", str(port)]
         sizes = ["--parallel", str(self._slots), "--context", str(self._context_tokens)]
         command = ["-m", "stillhouse.student_inference", "serve", *arguments, *sizes]
-        return start_python(command, log=self.log_file, inherited=self._inherited)
+        with self.log_file.open("ab") as log:
+            return start_python(command, output=log, inherited=self._inherited)
 
     def stop(self, key: str) -> None:
         """Asks the job to save a checkpoint and stop."""
@@ -112,9 +109,7 @@ class LocalBackend:
             self.stop(key)
         deadline = time.monotonic() + _STOP_SECONDS
         for job in self._jobs.values():
-            end_process(job.run.process, max(deadline - time.monotonic(), 0.1))
-            if job.server is not None:
-                end_process(job.server, 5.0)
+            _end(job, max(deadline - time.monotonic(), 0.1))
 
     def _observe(self, job: _Job) -> Observation:
         exit_code = job.run.process.poll()
@@ -123,13 +118,13 @@ class LocalBackend:
             return Observation(running=True, attempts=job.attempts)
         if not job.ended_at:
             job.ended_at = time.monotonic()
-            end_process(job.run.process, 0)
-            if job.server is not None:
-                end_process(job.server, 5.0)
+            _end(job, 0)
         message = job.run.exit_message()
         if job.server_exit_code is not None:
-            exit_code = job.server_exit_code if job.server_exit_code > 0 else EXIT_TEMPORARY
+            exit_code = job.server_exit_code or EXIT_TEMPORARY  # a server that says it is done has left its job alone
             message = f"the server of the model ended with {job.server_exit_code}; see {self.log_file}"
+        if exit_code < 0:  # killed by that signal
+            exit_code = EXIT_TEMPORARY
         return Observation(
             running=False, attempts=job.attempts, exit_code=exit_code, ended_at=job.ended_at, message=message
         )
@@ -148,6 +143,11 @@ class LocalBackend:
         request.store_uri = self._store_uri  # type: ignore[attr-defined]
         if address:
             request.student_address = address  # type: ignore[attr-defined]
-        if self._checkpoint_seconds and "checkpoint_seconds" in request.DESCRIPTOR.fields_by_name:
-            request.checkpoint_seconds = self._checkpoint_seconds  # type: ignore[attr-defined]
         return request
+
+
+def _end(job: _Job, seconds: float) -> None:
+    """Ends the job, after so many seconds with force, and the server beside it."""
+    end_process(job.run.process, seconds)
+    if job.server is not None:
+        end_process(job.server, _SERVER_STOP_SECONDS)

@@ -14,14 +14,15 @@ from google.protobuf.message import Message
 from stillhouse.artifacts.digests import request_key
 from stillhouse.controller.pipeline import ManifestReader, Step, steps_of
 from stillhouse.controller.requests import Inputs
-from stillhouse.errors import EXIT_INTERRUPTED, EXIT_TEMPORARY, EXIT_TERMINATED
+from stillhouse.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_TEMPORARY, EXIT_TERMINATED
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.evaluator_pb2 import EvaluateResult
 
 MAX_ATTEMPTS = 5
 _FIRST_RETRY_SECONDS = 2.0
-_TRY_AGAIN = frozenset({EXIT_TEMPORARY, EXIT_INTERRUPTED, EXIT_TERMINATED})
+_TRY_AGAIN = frozenset({EXIT_DONE, EXIT_TEMPORARY, EXIT_INTERRUPTED, EXIT_TERMINATED})
+"""A job that says it is done, but left no manifest, is tried again too."""
 
 
 class StepState(StrEnum):
@@ -50,7 +51,8 @@ class Observation:
 
     running: bool
     attempts: int = 1
-    exit_code: int = 0
+    exit_code: int = EXIT_DONE
+    """As `stillhouse.errors` has them. How a platform reports a kill is the backend's to know: EXIT_TEMPORARY here."""
     ended_at: float = 0.0
     message: str = ""
 
@@ -69,7 +71,7 @@ class PlannedStep:
     """The model that has to be served beside the job while it runs."""
     manifest: Manifest | None = None
     message: str = ""
-    exit_code: int = 0
+    exit_code: int = EXIT_DONE
     """Of the job, for a step that failed: whether trying again later can help."""
 
 
@@ -138,40 +140,35 @@ def _observe(
         return PlannedStep(step.name, definition.service, definition.name, StepState.WAITING, message=step.waits_for)
     key = request_key(definition.name, definition.logic_version, step.request)
     manifest = manifests(definition.name, key)
-    state, message = StepState.DONE, ""
-    seen = observations.get(key)
+    state, message, exit_code = StepState.DONE, "", EXIT_DONE
     if manifest is None:
-        state, message = _state(seen, now=now)
+        state, message, exit_code = _state(observations.get(key), now=now)
     return PlannedStep(
         step.name,
         definition.service,
         definition.name,
         state,
-        key,
-        step.request,
-        step.serves,
-        manifest,
-        message,
-        _failure_code(seen) if state is StepState.FAILED and seen is not None else 0,
+        key=key,
+        request=step.request,
+        serves=step.serves,
+        manifest=manifest,
+        message=message,
+        exit_code=exit_code,
     )
 
 
-def _state(seen: Observation | None, *, now: float) -> tuple[StepState, str]:
+def _state(seen: Observation | None, *, now: float) -> tuple[StepState, str, int]:
+    """State, message and exit code of a step that is not done. One that was given up may succeed another day."""
     if seen is None:
-        return StepState.READY, ""
+        return StepState.READY, "", EXIT_DONE
     if seen.running:
-        return StepState.RUNNING, ""
-    if seen.exit_code not in _TRY_AGAIN and seen.exit_code > 0:
-        return StepState.FAILED, seen.message
+        return StepState.RUNNING, "", EXIT_DONE
+    if seen.exit_code not in _TRY_AGAIN:
+        return StepState.FAILED, seen.message, seen.exit_code
     if seen.attempts >= MAX_ATTEMPTS:
-        return StepState.FAILED, f"{seen.message} (gave up after {seen.attempts} attempts)"
+        return StepState.FAILED, f"{seen.message} (gave up after {seen.attempts} attempts)", EXIT_TEMPORARY
     wait = seen.ended_at + _FIRST_RETRY_SECONDS * 2 ** (seen.attempts - 1) - now
-    return (StepState.RETRYING, seen.message) if wait > 0 else (StepState.READY, seen.message)
-
-
-def _failure_code(seen: Observation) -> int:
-    """A job that was given up may succeed another day; a permanent failure keeps its code."""
-    return EXIT_TEMPORARY if seen.exit_code in _TRY_AGAIN or seen.exit_code <= 0 else seen.exit_code
+    return StepState.RETRYING if wait > 0 else StepState.READY, seen.message, EXIT_DONE
 
 
 def _distinct(steps: Sequence[PlannedStep]) -> list[PlannedStep]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from stillhouse.controller import teacher_requests as teacher
 from stillhouse.errors import InvalidArgument
-from stillhouse.roles.role import Role, load_role
 from stillhouse.spec.models import DistillationSpec
-from stillhouse.spec.presets import resolve
+from stillhouse.spec.presets import Recipe, resolve
 from stillhouse.spec.values import number
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
-from stillhouse.v1.common_pb2 import RoleReference
-from stillhouse.v1.dataset_builder_pb2 import BalanceTarget, BuildDatasetRequest, BuildDatasetResult, DatasetImport
+from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult, DatasetImport
 from stillhouse.v1.evaluator_pb2 import (
     CONSTRAINT_KIND_NONE,
     CONSTRAINT_KIND_ROLE_GRAMMAR,
@@ -25,10 +26,15 @@ from stillhouse.v1.exporter_pb2 import ExportRequest
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import Lora, PrepareBaseRequest, PrepareBaseResult, Training, TrainRequest, TrainResult
 
+MessageT = TypeVar("MessageT", bound=Message)
+
 _TEACHER_SEEDS = 1_000_000
 """Seeds with which a teacher is evaluated lie that far behind those with which it generates."""
 
-CONSTRAINTS = {"RoleGrammar": CONSTRAINT_KIND_ROLE_GRAMMAR, "None": CONSTRAINT_KIND_NONE}
+_DECIMALS = frozenset({"dropout", "learning_rate", "warmup_fraction", "weight_decay", "max_gradient_norm"})
+"""Fields of LoRA and training that the spec writes as decimals."""
+
+_CONSTRAINTS = {"RoleGrammar": CONSTRAINT_KIND_ROLE_GRAMMAR, "None": CONSTRAINT_KIND_NONE}
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,6 @@ def build_dataset(
     Without validation rows, part of the input groups is held out (70/15/15).
     """
     dataset = spec.dataset
-    role = load_role(spec.role)
-    guards = list(role.guard_names) if dataset.guards is None else list(dataset.guards)
-    unknown = sorted(set(guards) - set(role.guard_names))
-    if unknown:
-        raise InvalidArgument(
-            f"unknown guard {unknown[0]!r} of role {role.name}; known: {', '.join(role.guard_names)}",
-            field="spec.dataset.guards",
-        )
     held_out = inputs.validation is not None
     train = number(dataset.split.train or ("0.85" if held_out else "0.70"))
     validation = number(dataset.split.validation or ("0" if held_out else "0.15"))
@@ -77,7 +75,7 @@ def build_dataset(
             field="spec.dataset.split",
         )
     return BuildDatasetRequest(
-        role=_role(role),
+        role=teacher.role_reference(spec),
         imports=([] if generated is None else [DatasetImport(rows=generated.records, source="the teacher's records")])
         + [
             DatasetImport(rows=artifact, model=source.model or "", source=source.uri or "synthesized records")
@@ -85,17 +83,14 @@ def build_dataset(
         ],
         validation=inputs.validation,
         validation_source=dataset.validation.uri if dataset.validation is not None else "",
-        guards=guards,
+        guards=teacher.guards(spec),
         min_score=number(dataset.min_score),
         train_fraction=train,
         validation_fraction=validation,
         seed=dataset.split.seed,
         min_records=dataset.min_records,
         min_mean_score=number(dataset.min_mean_score),
-        balance=[
-            BalanceTarget(label=target.label, value=target.value, max_records=target.max_records)
-            for target in dataset.balance
-        ],
+        balance=teacher.balance(spec),
         metric=dataset.metric or "",
     )
 
@@ -111,7 +106,7 @@ def train(spec: DistillationSpec, base: PrepareBaseResult, dataset: BuildDataset
     """The fine-tuning, its options filled in from the preset and the defaults."""
     lora, training = training_options(spec)
     return TrainRequest(
-        role=_role(load_role(spec.role)),
+        role=teacher.role_reference(spec),
         base=base.base,
         train=dataset.train,
         tuning=dataset.tuning,
@@ -127,7 +122,11 @@ def training_options(spec: DistillationSpec) -> tuple[Lora, Training]:
     options = {
         name: number(value) if name in _DECIMALS and value is not None else value for name, value in given.items()
     }
-    recipe = resolve(spec.student.preset, options)
+    return recipe_messages(resolve(spec.student.preset, options))
+
+
+def recipe_messages(recipe: Recipe) -> tuple[Lora, Training]:
+    """A recipe as the two messages of a training request."""
     values = dataclasses.asdict(recipe)
     return (
         Lora(**{field.name: values[field.name] for field in Lora.DESCRIPTOR.fields}),
@@ -135,15 +134,12 @@ def training_options(spec: DistillationSpec) -> tuple[Lora, Training]:
     )
 
 
-_DECIMALS = frozenset({"dropout", "learning_rate", "warmup_fraction", "weight_decay", "max_gradient_norm"})
-
-
 def export(
     spec: DistillationSpec, base: PrepareBaseResult, dataset: BuildDatasetResult, training: TrainResult
 ) -> ExportRequest:
     """The student as GGUF."""
     return ExportRequest(
-        role=_role(load_role(spec.role)),
+        role=teacher.role_reference(spec),
         base=base.base,
         adapter=training.adapter,
         quantization=spec.export.quantization or "",
@@ -159,7 +155,7 @@ def export(
 def export_base(spec: DistillationSpec, base: PrepareBaseResult) -> ExportRequest:
     """The base itself, quantized as the student is. It names no data set, so that Distillations share it."""
     return ExportRequest(
-        role=_role(load_role(spec.role)),
+        role=teacher.role_reference(spec),
         base=base.base,
         quantization=spec.export.quantization or "",
         max_kl_divergence=number(spec.export.max_kl_divergence),
@@ -184,10 +180,10 @@ def evaluate(
     The reference is the teacher's score on the same rows where it has one, else that of its records.
     """
     return EvaluateRequest(
-        role=_role(load_role(spec.role)),
+        role=teacher.role_reference(spec),
         model=model,
         validation=dataset.validation,
-        constraint=CONSTRAINTS[constraint],
+        constraint=_CONSTRAINTS[constraint],
         max_tokens=spec.evaluation.max_tokens,
         temperature=number(spec.evaluation.temperature),
         seed=spec.evaluation.seed,
@@ -210,7 +206,7 @@ def evaluate_teacher(
     that were good enough to be accepted.
     """
     request = EvaluateRequest(
-        role=_role(load_role(spec.role)),
+        role=teacher.role_reference(spec),
         teacher=teacher.teacher_model(next(stage for stage in spec.teacher_stages if stage.import_ is None)),
         validation=dataset.validation,
         constraint=CONSTRAINT_KIND_NONE,
@@ -239,8 +235,8 @@ def gates(spec: DistillationSpec) -> list[Gate]:
 
 
 def is_directory_base(base: str) -> bool:
-    """True if the base is a directory of the user's own, not a builtin or a hub name."""
-    return base.startswith(("/", "./", "../", "~", "file://"))
+    """True if the base is a directory of the user's own, here or in the store, not a builtin or a hub name."""
+    return base.startswith(("/", "./", "../", "~", "file://", "sha256:"))
 
 
 def _base_name(spec: DistillationSpec) -> str:
@@ -260,5 +256,11 @@ def _data_source(spec: DistillationSpec) -> str:
     return ", ".join(dict.fromkeys(named)) or "imported records"
 
 
-def _role(role: Role) -> RoleReference:
-    return RoleReference(name=role.name, version=role.version)
+def located(request: MessageT, *, store_uri: str, student_address: str = "") -> MessageT:
+    """A copy that says where its artifacts lie and, for an evaluation of a model, who serves it."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    copy.store_uri = store_uri  # type: ignore[attr-defined]
+    if student_address:
+        copy.student_address = student_address  # type: ignore[attr-defined]
+    return copy

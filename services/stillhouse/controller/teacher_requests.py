@@ -1,4 +1,7 @@
-"""The teacher's part of a spec as messages: the generate request, its models and prices. Pure; called by `pipeline`."""
+"""The teacher's part of a spec as messages: the generate request, its models and prices. Pure.
+
+Called by `pipeline`, and by `requests` for what the data set asks of records wherever they come from.
+"""
 
 from __future__ import annotations
 
@@ -45,18 +48,14 @@ def generate(
     validation: Artifact | None,
 ) -> GenerateRecordsRequest:
     """The generation; `stage_imports` are in the order of the stages."""
-    role = load_role(spec.role)
     dataset = spec.dataset
     request = GenerateRecordsRequest(
-        role=RoleReference(name=role.name, version=role.version),
+        role=role_reference(spec),
         concepts=concepts,
         stages=[_stage(stage, imported) for stage, imported in zip(spec.teacher_stages, stage_imports, strict=True)],
-        guards=list(role.guard_names) if dataset.guards is None else list(dataset.guards),
+        guards=guards(spec),
         metric=dataset.metric or "",
-        balance=[
-            BalanceTarget(label=target.label, value=target.value, max_records=target.max_records)
-            for target in dataset.balance
-        ],
+        balance=balance(spec),
         when_exhausted=_EXHAUSTED[dataset.concepts.when_exhausted if dataset.concepts else "Stop"],
         seed=dataset.teacher.seed if dataset.teacher else 0,
         validation=validation,
@@ -91,6 +90,33 @@ def _endpoint_problem(stage: StageSpec) -> str:
         )
     is_url = not endpoint or endpoint.startswith(("http://", "https://"))
     return "" if is_url else f"{endpoint!r} is no URL; write http://HOST:PORT or https://HOST"
+
+
+def role_reference(spec: DistillationSpec) -> RoleReference:
+    """The role with the version that is installed here. Raises InvalidArgument for an unknown one."""
+    role = load_role(spec.role)
+    return RoleReference(name=role.name, version=role.version)
+
+
+def guards(spec: DistillationSpec) -> list[str]:
+    """The guards that refuse a record. Raises InvalidArgument for one that the role does not have."""
+    role = load_role(spec.role)
+    wanted = role.guard_names if spec.dataset.guards is None else spec.dataset.guards
+    unknown = sorted(set(wanted) - set(role.guard_names))
+    if unknown:
+        raise InvalidArgument(
+            f"unknown guard {unknown[0]!r} of role {role.name}; known: {', '.join(role.guard_names)}",
+            field="spec.dataset.guards",
+        )
+    return list(wanted)
+
+
+def balance(spec: DistillationSpec) -> list[BalanceTarget]:
+    """The most records by label."""
+    return [
+        BalanceTarget(label=target.label, value=target.value, max_records=target.max_records)
+        for target in spec.dataset.balance
+    ]
 
 
 def teacher_model(stage: StageSpec) -> TeacherModel:

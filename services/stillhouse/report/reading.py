@@ -16,7 +16,6 @@ from google.protobuf.any_pb2 import Any as PackedMessage
 from google.protobuf.message import Message
 
 from stillhouse.artifacts.store import Store
-from stillhouse.controller.runner import read_progress
 from stillhouse.controller.runs import Run
 from stillhouse.dataset.lines import Row, read_rows
 from stillhouse.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, StillhouseError
@@ -30,6 +29,7 @@ from stillhouse.report.losses import loss_points
 from stillhouse.report.scores import ScoreTally
 from stillhouse.report.teaching import number, teaching_of
 from stillhouse.roles.role import load_role
+from stillhouse.rpc.operation import read_progress
 from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult

@@ -32,7 +32,7 @@ def wait_for(backend: LocalBackend, done: Callable[[Observation], bool]) -> Obse
 
 @pytest.fixture
 def backend(tmp_path: Path) -> LocalBackend:
-    return LocalBackend(tmp_path / "run", f"file://{tmp_path}/store", slots=1, context_tokens=512)
+    return LocalBackend(tmp_path, f"file://{tmp_path}/store", slots=1, context_tokens=512)
 
 
 def test_a_failed_job_is_observed_with_its_code_and_message(backend: LocalBackend) -> None:
@@ -48,6 +48,15 @@ def test_a_job_that_ended_without_a_status_points_to_the_log(backend: LocalBacke
     seen = wait_for(backend, lambda seen: not seen.running)
     assert seen.exit_code == 1
     assert str(backend.log_file) in seen.message
+
+
+def test_a_killed_job_may_be_tried_again(backend: LocalBackend) -> None:
+    backend.start(step(name="builtin:tiny"))
+    (job,) = backend._jobs.values()
+    job.run.process.kill()
+    seen = wait_for(backend, lambda seen: not seen.running)
+    assert seen.exit_code == 75
+    assert "killed by SIGKILL" in seen.message
 
 
 def test_a_second_start_counts_as_an_attempt(backend: LocalBackend) -> None:

@@ -1,18 +1,13 @@
-"""The record of a run, and the lock that stages inherit."""
+"""The record of a run in its store."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.plan import Outcome, Plan, PlannedStep, StepState
-from stillhouse.controller.runs import exclusive, find_run, list_runs, model_of, runner_pid, write_run
-from stillhouse.errors import FailedPrecondition, NotFound, Unavailable
+from stillhouse.controller.runs import find_run, list_runs, model_of, write_run
+from stillhouse.errors import FailedPrecondition, NotFound
 from stillhouse.spec.loading import parse_distillation
 
 DISTILLATION = parse_distillation(
@@ -55,38 +50,3 @@ def test_a_run_without_an_exported_model_says_so() -> None:
     write_run(store, DISTILLATION, PLAN)
     with pytest.raises(FailedPrecondition, match="no finished step 'export'"):
         model_of(store, find_run(store, "first"))
-
-
-def test_a_second_runner_of_the_same_run_is_refused(tmp_path: Path) -> None:
-    program = f"""
-import sys
-from pathlib import Path
-from stillhouse.controller.runs import exclusive
-with exclusive(Path({str(tmp_path)!r})):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-    holder = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        assert runner_pid(tmp_path) == holder.pid
-        with pytest.raises(Unavailable, match=f"under way already, as process {holder.pid}"), exclusive(tmp_path):
-            pass
-    assert runner_pid(tmp_path) is None
-
-
-def test_a_run_waits_for_the_stages_of_a_killed_runner(tmp_path: Path) -> None:
-    program = f"""
-import os, subprocess, sys
-from pathlib import Path
-from stillhouse.controller.runs import exclusive
-with exclusive(Path({str(tmp_path)!r})) as lock:
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)"], pass_fds=[lock])
-    os._exit(9)
-"""
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
-    started = time.monotonic()
-    with exclusive(tmp_path):
-        waited = time.monotonic() - started
-    assert waited > 0.2
