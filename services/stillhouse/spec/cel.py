@@ -57,3 +57,8 @@ def at_default(model: type[BaseModel], field: str, of: str = "self") -> str:
         parts = " && ".join(at_default(type(ours), name, inner) for name in type(ours).model_fields)
         return f"(!has({inner}) || ({parts}))"
     return f"{value(model, field, of)} == {default(model, field)}"
+
+
+def list_map(key: str) -> dict[str, Any]:
+    """A list whose entries are told apart by that key, as a part of its schema."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}

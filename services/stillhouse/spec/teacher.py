@@ -134,7 +134,8 @@ def _endpoint_rules(provider: str) -> tuple[Rule, ...]:
     return (
         Rule(f"{own} || {provider} != 'gguf' || !has(self.endpoint)", "a gguf file has no endpoint: leave it out"),
         Rule(
-            f"{own} || {provider} != 'student' || self.?endpoint.orValue('').matches('^[^\\\\s/]+:[0-9]{{1,5}}$')",
+            f"{own} || {provider} != 'student'"
+            " || (has(self.endpoint) && self.endpoint.matches('^[^\\\\s/]+:[0-9]{1,5}$'))",
             "a student is asked at an endpoint HOST:PORT",
         ),
         Rule(
