@@ -11,19 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
+from stillhouse.cli.__main__ import app
 from stillhouse.cli.errors import run_app
-from stillhouse.cli.leaves import register_leaves
-
-PROGRAM = """
-import sys, typer
-from stillhouse.cli.errors import run_app
-from stillhouse.cli.leaves import register_leaves
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-register_leaves(app)
-sys.exit(run_app(app))
-"""
 
 
 @dataclass(frozen=True)
@@ -38,8 +28,6 @@ class Outcome:
 
 
 def run_leaf(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-    register_leaves(app)
     capsys.readouterr()
     code = run_app(app, [str(argument) for argument in arguments])
     captured = capsys.readouterr()
@@ -48,7 +36,7 @@ def run_leaf(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
 
 def start_leaf(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *[str(argument) for argument in arguments]],
+        [sys.executable, "-m", "stillhouse.cli", *[str(argument) for argument in arguments]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

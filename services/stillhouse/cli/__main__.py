@@ -6,10 +6,23 @@ import sys
 
 import typer
 
-from stillhouse.cli import report, setup, status
-from stillhouse.cli import run as run_command
+from stillhouse.cli import (
+    chat,
+    concepts,
+    dataset,
+    evaluate,
+    export,
+    generate,
+    report,
+    run,
+    score,
+    serve_student,
+    setup,
+    status,
+    train,
+    vertex_emulator,
+)
 from stillhouse.cli.errors import run_app
-from stillhouse.cli.leaves import register_leaves
 
 app = typer.Typer(
     name="stillhouse",
@@ -19,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(run_command.run)
+app.command()(run.run)
 app.command()(status.status)
 app.command()(status.stop)
 app.command()(report.report)
@@ -27,7 +40,16 @@ app.command()(setup.init)
 app.command()(setup.validate)
 app.command()(setup.doctor)
 app.command()(setup.gc)
-register_leaves(app)
+app.command()(score.score)
+app.command()(evaluate.evaluate)
+app.command()(concepts.concepts)
+app.command()(generate.generate)
+app.add_typer(dataset.app, name="dataset")
+app.command()(train.train)
+app.command()(export.export)
+app.command()(serve_student.serve_student)
+app.command()(vertex_emulator.vertex_emulator)
+app.command()(chat.chat)
 
 
 def main() -> None:

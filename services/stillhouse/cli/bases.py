@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from stillhouse.controller.requests import is_directory_base
 from stillhouse.v1.trainer_pb2 import PrepareBaseRequest, PrepareBaseResult
 
 if TYPE_CHECKING:
@@ -25,14 +26,12 @@ def prepare_base(store: Store, base: str, revision: str, *, screen: Console) -> 
     from stillhouse.stages import BASE
 
     request = PrepareBaseRequest(name=base, revision=revision)
-    if is_directory(base):
+    if _is_directory(base):
         folder = existing_folder(Path(base.removeprefix("file://")).expanduser(), with_file="config.json")
         request = PrepareBaseRequest(directory=store.put_directory(folder))
     return run_stage(store, BASE, request, PrepareBaseResult(), screen=screen)
 
 
-def is_directory(base: str) -> bool:
+def _is_directory(base: str) -> bool:
     """A path by its look, or by being there; a hub name has one slash and no folder here."""
-    if base.startswith(("/", "./", "../", "~", "file://")):
-        return True
-    return not base.startswith("builtin:") and Path(base).is_dir()
+    return is_directory_base(base) or (not base.startswith("builtin:") and Path(base).is_dir())

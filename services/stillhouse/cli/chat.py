@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillhouse.cli.errors import as_usage
+from stillhouse.cli.choices import chosen_role
 
 if TYPE_CHECKING:
+    from stillhouse.cli.models import ModelFile, ServedModel, StoredModel
     from stillhouse.client.student import StudentClient
 
 _SERVED_WAIT_SECONDS = 5.0
@@ -36,10 +37,8 @@ def chat(
     from stillhouse.cli.conversation import ChatOptions, free_chat, role_chat
     from stillhouse.cli.models import resolve_target
     from stillhouse.cli.prompting import Prompter
-    from stillhouse.roles.role import load_role
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     if grammar not in ("role", "none"):
         raise typer.BadParameter(f"{grammar!r} is neither role nor none", param_hint="--grammar")
     options = ChatOptions(use_grammar=grammar == "role", max_tokens=max_tokens, temperature=temperature, seed=seed)
@@ -53,9 +52,11 @@ def chat(
 
 
 @contextmanager
-def _reached(found: object, *, context_tokens: int, token: str | None, ca: Path | None) -> Iterator[StudentClient]:
+def _reached(
+    found: ServedModel | ModelFile | StoredModel, *, context_tokens: int, token: str | None, ca: Path | None
+) -> Iterator[StudentClient]:
     """A client of the student, whose server is started where it is a model."""
-    from stillhouse.cli.models import ModelFile, ServedModel, ServerOptions, StoredModel, local_server
+    from stillhouse.cli.models import ServedModel, ServerOptions, local_server
     from stillhouse.client.student import StudentClient
     from stillhouse.evaluator.connection import wait_until_ready
 
@@ -64,7 +65,6 @@ def _reached(found: object, *, context_tokens: int, token: str | None, ca: Path 
             wait_until_ready(client, wait_seconds=_SERVED_WAIT_SECONDS)
             yield client
         return
-    assert isinstance(found, (ModelFile, StoredModel))  # noqa: S101 - narrows for mypy
     options = ServerOptions(context_tokens=context_tokens)
     with local_server(found, options) as (address, check), StudentClient(address) as client:
         wait_until_ready(client, wait_seconds=_LOAD_WAIT_SECONDS, check=check)

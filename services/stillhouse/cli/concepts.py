@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stillhouse.cli.choices import chosen_role
 from stillhouse.cli.errors import as_usage
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ def concepts(
     from stillhouse.cli.tables import console
     from stillhouse.dataset.concepts import concept_line
     from stillhouse.errors import FailedPrecondition
-    from stillhouse.roles.role import load_role
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     if output.exists() and not overwrite:
         raise FailedPrecondition(f"{output} exists; say --overwrite to replace it, or name another output")
     tally: Counter[str] = Counter()

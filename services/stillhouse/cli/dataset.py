@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stillhouse.cli import generate
-from stillhouse.cli.errors import as_usage
+from stillhouse.cli.choices import chosen_guards, chosen_role
 
 if TYPE_CHECKING:
     from stillhouse.dataset.calls import CallFigures
@@ -34,10 +34,8 @@ def check(
     from stillhouse.cli.tables import console, print_json
     from stillhouse.dataset.files import check_contamination
     from stillhouse.errors import EXIT_CHECK_FAILED
-    from stillhouse.roles.role import load_role
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     report = check_contamination(data, against, chosen)
     if json_output:
         print_json({**asdict(report), "contaminated": report.contaminated})
@@ -62,10 +60,8 @@ def split(
 
     from stillhouse.cli.tables import console, print_json, rows_table
     from stillhouse.dataset.files import split_file
-    from stillhouse.roles.role import load_role
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     if not 0 < fraction < 1:
         raise typer.BadParameter(f"{fraction:g} is not between 0 and 1", param_hint="--split")
     report = split_file(data, train=train, validation=validation, fraction=fraction, seed=seed, shape=chosen)
@@ -92,11 +88,9 @@ def stats(
     from stillhouse.cli.tables import console, print_json
     from stillhouse.dataset.files import file_statistics
     from stillhouse.dataset.importing import Candidate
-    from stillhouse.roles.role import load_role
     from stillhouse.roles.scoring import score_record
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
 
     def own_score(candidate: Candidate) -> float:
         verdict = score_record(
@@ -121,7 +115,7 @@ def stats(
 def _calls_beside(data: Path) -> CallFigures | None:
     from stillhouse.dataset.calls import read_calls
     from stillhouse.dataset.lines import lines_of
-    from stillhouse.teacher_generator.data_file import DataFiles
+    from stillhouse.teacher_generator.data_files import DataFiles
 
     path = DataFiles(data).calls
     return read_calls(lines_of(path), source=path.name) if path.is_file() else None
@@ -146,18 +140,13 @@ def import_rows(
     from stillhouse.cli.dataset_import import ImportOptions, build, deliver
     from stillhouse.cli.store import open_store
     from stillhouse.cli.tables import remarks
-    from stillhouse.roles.role import load_role
 
-    with as_usage("--role"):
-        chosen = load_role(role)
-    chosen_guards = list(chosen.guard_names) if guards is None else [name for name in guards.split(",") if name != "-"]
-    with as_usage("--guards"):
-        chosen.guards({}, {}, chosen_guards)
+    chosen = chosen_role(role)
     options = ImportOptions(
         rows=tuple(rows),
         validation=validation,
         min_score=min_score,
-        guards=tuple(chosen_guards),
+        guards=tuple(chosen_guards(chosen, guards)),
         model=model,
         seed=seed,
         train_fraction=fraction if fraction is not None else (0.85 if validation else 0.70),
@@ -184,10 +173,8 @@ def show(
     from stillhouse.dataset.importing import read_candidates
     from stillhouse.dataset.lines import lines_of
     from stillhouse.errors import NotFound
-    from stillhouse.roles.role import load_role
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     candidates = read_candidates(lines_of(data), source=data.name, shape=chosen, answered=False)
     found = list(islice(candidates, row - 1, row - 1 + count))
     if not found:
@@ -211,10 +198,8 @@ def export_rows(
     from stillhouse.cli.files import write_lines
     from stillhouse.cli.tables import console
     from stillhouse.cli.training_rows import Tally, records_of
-    from stillhouse.roles.role import load_role
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     if form not in FORMS:
         raise typer.BadParameter(f"{form!r} is none of {', '.join(FORMS)}", param_hint="--format")
     tally = Tally()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stillhouse.cli.errors import as_usage
+from stillhouse.cli.bases import DEFAULT_BASE
+from stillhouse.cli.choices import chosen_role
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 def export(
     output: Annotated[Path, typer.Option(help="Folder for the GGUF files, Modelfile and model card.")],
     adapter: Annotated[Path | None, typer.Option(help="Folder of the adapter; without it, the base itself.")] = None,
-    base: Annotated[
-        str, typer.Option(help="The base that the adapter was trained on.")
-    ] = "builtin:smollm2-135m-instruct",
+    base: Annotated[str, typer.Option(help="The base that the adapter was trained on.")] = DEFAULT_BASE,
     revision: Annotated[str, typer.Option(help="Commit, branch or tag of a hub name.")] = "",
     quantize: Annotated[str, typer.Option(help="Q8_0, F16, Q4_K_M, ...; default by the base's size.")] = "",
     max_kl: Annotated[float, typer.Option(min=0.0, help="Largest mean KL divergence of the f16 file, in nats.")] = 1e-4,
@@ -35,12 +34,10 @@ def export(
     from stillhouse.cli.files import existing_folder
     from stillhouse.cli.store import open_store
     from stillhouse.cli.tables import remarks
-    from stillhouse.roles.role import load_role
     from stillhouse.v1.common_pb2 import RoleReference
     from stillhouse.v1.exporter_pb2 import ExportRequest
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     files = _adapter_files(existing_folder(adapter, with_file="adapter_config.json")) if adapter else []
     request = ExportRequest(
         role=RoleReference(name=chosen.name, version=chosen.version),

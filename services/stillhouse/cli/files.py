@@ -1,7 +1,4 @@
-"""Local files of the commands: JSON written whole or not at all, output folders, records from rows.
-
-Called by the commands; knows the role only as a protocol.
-"""
+"""Local files of the commands: outputs written whole or not at all, input files, folders."""
 
 from __future__ import annotations
 
@@ -26,16 +23,12 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         stream.write("\n")
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> int:
-    """Writes lines (each with its line break), whole or not at all; returns how many."""
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes lines (each with its line break), whole or not at all. Raises as write_json does."""
     from stillhouse.dataset.lines import replacing
 
-    count = 0
     with replacing(path) as stream:
-        for line in lines:
-            stream.write(line)
-            count += 1
-    return count
+        stream.writelines(lines)
 
 
 def make_folder(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Runs one stage for a command: the request as a Job in a subprocess, progress on stderr, the result from the store.
 
-Called by train, export and dataset import. It decides nothing about the stage; what is done already is not done again.
+Called by train, export and dataset import; its line of progress also by generate and evaluate. It decides nothing about
+the stage; what is done already is not done again.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import subprocess
 
     from stillhouse.artifacts.store import Store
-    from stillhouse.controller.processes import JobProcess
+    from stillhouse.rpc.subprocesses import JobProcess
 
 ResultT = TypeVar("ResultT", bound=Message)
 
@@ -88,25 +89,24 @@ def progress_line(screen: Console) -> Iterator[Callable[[Progress], None]]:
 
 
 def _words(progress: Progress) -> str:
-    from stillhouse.cli.progress import describe
-    from stillhouse.controller.plan import PlannedStep, StepState
+    from stillhouse.cli.progress import progress_lines
 
-    step = PlannedStep(progress.stage, "", progress.stage, StepState.RUNNING, "", message="")
-    return f"{progress.stage}: {describe(step, progress)}"
+    return f"{progress.stage}: {'  '.join(progress_lines(progress))}"
 
 
 def _run_job(store: Store, stage: StageDefinition, request: Message, key: str, screen: Console) -> Manifest:
-    from stillhouse.controller.processes import end_process, start_job
+    from stillhouse.cli.files import make_folder
     from stillhouse.rpc.process import stop_on_signals
+    from stillhouse.rpc.subprocesses import end_process, start_job
 
     if store.uri.startswith("memory:"):
         raise InvalidArgument(f"{store.uri}: a Job is a process of its own and can't share memory; use file://")
     log = log_path(stage, key)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log.parent)
     screen.print(f"{stage.name}: log {log}", markup=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="stillhouse-") as folder, stop_on_signals() as stopping:
         sent = _with_store(request, store.uri)
-        job = start_job(stage.service, sent, name=stage.name, directory=Path(folder), log=log)
+        job = start_job(f"stillhouse.{stage.service}", sent, name=stage.name, directory=Path(folder), log=log)
         try:
             _follow(store, key, job.process, screen, stopped=lambda: stopping.event.wait(_LOOK_SECONDS))
         finally:

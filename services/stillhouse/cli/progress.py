@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stillhouse.controller.plan import Plan, PlannedStep, StepState
+from stillhouse.stages import GENERATE
 from stillhouse.v1.common_pb2 import Progress
 
 _MARKS = {
@@ -25,9 +26,15 @@ _MARKS = {
 }
 _PLAIN_SECONDS = 10.0
 _SHOWN_FIGURES = (
-    *("kept", "refused", "contaminated", "loss", "tuning_loss", "tokens_per_second", "score_mean", "valid_rate"),
+    "kept",
+    "refused",
+    "contaminated",
+    "loss",
+    "tuning_loss",
+    "tokens_per_second",
+    "score_mean",
+    "valid_rate",
 )
-_GENERATE = "generate"
 
 
 class View(Protocol):
@@ -65,7 +72,7 @@ class LiveView:
         table.add_column(overflow="fold")
         for step in plan.steps:
             mark, style = _MARKS[step.state]
-            words = "\n".join(lines_about(step, progress.get(step.name)))
+            words = "\n".join(lines_about(step.state, step.message, progress.get(step.name)))
             table.add_row(mark, step.name, self._clock(step), Text(words), style=style)
         self._live.update(table)
 
@@ -125,16 +132,21 @@ class PlainView:
 
 def describe(step: PlannedStep, progress: Progress | None) -> str:
     """A step in a few words: its progress while it runs, else why it is where it is."""
-    return "  ".join(lines_about(step, progress))
+    return "  ".join(lines_about(step.state, step.message, progress))
 
 
-def lines_about(step: PlannedStep, progress: Progress | None) -> list[str]:
+def lines_about(state: StepState, message: str, progress: Progress | None) -> list[str]:
     """The same, in lines that fit beside a step's name in 100 columns."""
-    if step.state is StepState.WAITING:
-        return [f"after {step.message}"]
-    if step.state is not StepState.RUNNING or progress is None:
-        return [step.message]
-    if step.stage == _GENERATE:
+    if state is StepState.WAITING:
+        return [f"after {message}"]
+    if state is not StepState.RUNNING or progress is None:
+        return [message]
+    return progress_lines(progress)
+
+
+def progress_lines(progress: Progress) -> list[str]:
+    """How far a running job has come."""
+    if progress.stage == GENERATE.name:
         return _about_generation(progress)
     parts = [progress.message] if progress.message else []
     if progress.total:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stillhouse.cli.choices import chosen_role
 from stillhouse.cli.errors import as_usage
 
 
@@ -24,11 +25,9 @@ def score(
     from stillhouse.dataset.lines import json_line, lines_of
     from stillhouse.dataset.statistics import RunningScores
     from stillhouse.roles.metric_reference import load_metric
-    from stillhouse.roles.role import load_role
     from stillhouse.roles.scoring import score_rows
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     with as_usage("--metric"):
         own_metric = load_metric(metric) if metric else None
     scores = RunningScores()

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from stillhouse.cli.files import write_lines
 from stillhouse.cli.run import FileArgument, SetOption, StoreOption, load_file
-from stillhouse.cli.store import default_store_uri
+from stillhouse.cli.store import default_store_uri, open_store
+from stillhouse.cli.tables import console, plain_table
 from stillhouse.errors import EXIT_CHECK_FAILED, FailedPrecondition
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def init(
     """Write a commented Distillation to start from."""
     if file.exists() and not force:
         raise FailedPrecondition(f"{file} exists; say --force to overwrite it")
-    file.write_text(files("stillhouse.cli").joinpath("distillation.template.yaml").read_text(encoding="utf-8"))
+    write_lines(file, [files("stillhouse.cli").joinpath("distillation.template.yaml").read_text(encoding="utf-8")])
     typer.echo(f"wrote {file}; next: stillhouse validate {file}, then stillhouse run {file}")
 
 
@@ -62,15 +62,12 @@ def doctor(store: StoreOption = None) -> None:
     """Look at this machine: disk, memory, processor, GPU, store, credentials. Exits 1 if a run would fail."""
     from stillhouse.cli.checks import Verdict, examine
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(2):
-        table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = plain_table(3)
     checks = list(examine(store or default_store_uri()))
     styles = {Verdict.GOOD: "green", Verdict.NOTE: "yellow", Verdict.BAD: "red"}
     for check in checks:
         table.add_row(check.verdict.value, check.name, check.finding, style=styles[check.verdict])
-    Console().print(table)
+    console().print(table)
     if any(check.verdict is Verdict.BAD for check in checks):
         raise typer.Exit(EXIT_CHECK_FAILED)
 
@@ -78,13 +75,14 @@ def doctor(store: StoreOption = None) -> None:
 def gc(
     store: StoreOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    older_than: Annotated[int, typer.Option("--older-than", metavar="SECONDS", help="Spare younger blobs.")] = 86_400,
+    older_than: Annotated[
+        int, typer.Option("--older-than", min=0, metavar="SECONDS", help="Spare younger blobs.")
+    ] = 86_400,
 ) -> None:
     """Delete blobs that nothing names any more: no manifest, answer, checkpoint or run."""
     from stillhouse.artifacts.collect import collect
-    from stillhouse.artifacts.store import Store
 
-    opened = Store.open(store or default_store_uri())
+    opened = open_store(store)
     collected = collect(opened, older_than_seconds=older_than, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
     typer.echo(f"{verb} {collected.blobs} blobs, {collected.bytes / 1e6:,.1f} MB, from {opened.uri}")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from google.protobuf import json_format
+from google.protobuf.message import Message
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from stillhouse.cli.tables import rows_table
 from stillhouse.controller.plan import Outcome, Plan, PlannedStep
 from stillhouse.stages import GENERATE
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
-from stillhouse.v1.evaluator_pb2 import EvaluateResult
+from stillhouse.v1.evaluator_pb2 import EvaluateResult, Evaluation
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import TrainResult
+
+ResultT = TypeVar("ResultT", bound=Message)
 
 _TITLES = {
     "evaluate-teacher": "teacher",
@@ -22,51 +27,45 @@ _TITLES = {
     "evaluate-constrained": "student, role grammar",
 }
 
-
 EMULATED = "the teacher was the emulator that ships with stillhouse; its scores say nothing of Gemini"
 
 
-def print_evaluations(console: Console, plan: Plan) -> None:
+def print_evaluations(screen: Console, plan: Plan) -> None:
     """Prints teacher, data, training, one row an evaluation, and the gates."""
-    console.print()
-    _print_teacher(console, plan)
-    _print_making(console, plan)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for column in ("rows", "mean", "std", "min", "valid", "guards", "seconds", "tokens/s"):
-        table.add_column(column, justify="right")
-    for step in plan.steps:
-        result = evaluation_of(step)
-        if result is not None:
-            made = result.evaluation
-            table.add_row(
-                _TITLES.get(step.name, step.name),
-                f"{made.scores.count}",
-                f"{made.scores.mean:.3f}",
-                f"{made.scores.std:.3f}",
-                f"{made.scores.min:.3f}",
-                f"{made.valid_rate:.0%}",
-                f"{made.guard_rate:.0%}",
-                f"{made.median_seconds:.1f}",
-                f"{made.tokens_per_second:.0f}",
-            )
-    console.print(table)
-    _print_gates(console, plan)
+    screen.print()
+    _print_teacher(screen, plan)
+    _print_making(screen, plan)
+    columns = ("", "rows", "mean", "std", "min", "valid", "guards", "seconds", "tokens/s")
+    results = ((step.name, _result(step, EvaluateResult)) for step in plan.steps)
+    screen.print(rows_table(columns, [_row(name, result.evaluation) for name, result in results if result is not None]))
+    _print_gates(screen, plan)
 
 
-def evaluation_of(step: PlannedStep) -> EvaluateResult | None:
-    """The result of a finished evaluation step, else None."""
-    result = EvaluateResult()
-    if step.manifest is None or not step.manifest.result.Unpack(result):
-        return None
-    return result
+def _row(step_name: str, made: Evaluation) -> list[str]:
+    return [
+        _TITLES.get(step_name, step_name),
+        f"{made.scores.count}",
+        f"{made.scores.mean:.3f}",
+        f"{made.scores.std:.3f}",
+        f"{made.scores.min:.3f}",
+        f"{made.valid_rate:.0%}",
+        f"{made.guard_rate:.0%}",
+        f"{made.median_seconds:.1f}",
+        f"{made.tokens_per_second:.0f}",
+    ]
 
 
-def _print_teacher(console: Console, plan: Plan) -> None:
+def _result(step: PlannedStep, result_type: type[ResultT]) -> ResultT | None:
+    """What a finished step of that kind made, else None."""
+    result = result_type()
+    return result if step.manifest is not None and step.manifest.result.Unpack(result) else None
+
+
+def _print_teacher(screen: Console, plan: Plan) -> None:
     """What asking came to, how stages ended that did not reach their target, and whether it was a teacher at all."""
     step = next((step for step in plan.steps if step.stage == GENERATE.name), None)
-    result, request = GenerateRecordsResult(), GenerateRecordsRequest()
-    if step is None or step.manifest is None or not step.manifest.result.Unpack(result):
+    result = None if step is None else _result(step, GenerateRecordsResult)
+    if step is None or result is None:
         return
     lines = [f"teacher   {_teaching(result)}"]
     lines += [
@@ -74,12 +73,11 @@ def _print_teacher(console: Console, plan: Plan) -> None:
         for stage in result.stages
         if stage.ended.endswith("exhausted") and stage.attempted
     ]
-    if isinstance(step.request, GenerateRecordsRequest):
-        request = step.request
-    if any(stage.teacher.provider == "emulator" for stage in request.stages):
+    stages = step.request.stages if isinstance(step.request, GenerateRecordsRequest) else []
+    if any(stage.teacher.provider == "emulator" for stage in stages):
         lines.append(EMULATED)
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _teaching(result: GenerateRecordsResult) -> str:
@@ -96,19 +94,18 @@ def _teaching(result: GenerateRecordsResult) -> str:
     return ", ".join([*words, f"${result.cost_usd:.2f}"])
 
 
-def _print_making(console: Console, plan: Plan) -> None:
-    data, training = BuildDatasetResult(), TrainResult()
-    dataset_step, train_step = plan.step("dataset"), plan.step("train")
-    if dataset_step.manifest is not None and dataset_step.manifest.result.Unpack(data):
+def _print_making(screen: Console, plan: Plan) -> None:
+    data, training = _result(plan.step("dataset"), BuildDatasetResult), _result(plan.step("train"), TrainResult)
+    if data is not None:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(data.refused_by_reason.items()))
-        console.print(
+        screen.print(
             f"data      {data.rows_read} rows read; {data.train_records} train, {data.tuning_records} tuning, "
             f"{data.validation_records} validation; refused: {reasons or 'none'}",
             highlight=False,
             soft_wrap=True,
         )
-    if train_step.manifest is not None and train_step.manifest.result.Unpack(training):
-        console.print(
+    if training is not None:
+        screen.print(
             f"training  {training.steps} steps on {training.device} ({training.precision}); train loss "
             f"{training.final_train_loss:.4f}, best tuning loss {training.best_tuning_loss:.4f} "
             f"at step {training.best_step}\n",
@@ -117,16 +114,16 @@ def _print_making(console: Console, plan: Plan) -> None:
         )
 
 
-def _print_gates(console: Console, plan: Plan) -> None:
-    result = evaluation_of(plan.step("evaluate"))
+def _print_gates(screen: Console, plan: Plan) -> None:
+    result = _result(plan.step("evaluate"), EvaluateResult)
     if result is None:
         return
-    console.print()
+    screen.print()
     for gate in result.gates:
         mark = Text("  ✓ " if gate.passed else "  ✗ ", style="green" if gate.passed else "red")
-        console.print(mark + Text(gate.reason))
+        screen.print(mark + Text(gate.reason))
     if plan.outcome is Outcome.SUCCEEDED:
-        console.print("all gates passed", style="green")
+        screen.print("all gates passed", style="green")
     else:
         failed = sum(not gate.passed for gate in result.gates)
-        console.print(f"{failed} of {len(result.gates)} gates failed; everything made is kept", style="red")
+        screen.print(f"{failed} of {len(result.gates)} gates failed; everything made is kept", style="red")

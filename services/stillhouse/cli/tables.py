@@ -34,9 +34,9 @@ def print_json(document: Mapping[str, Any]) -> None:
     print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False))
 
 
-def facts_table(facts: Iterable[tuple[str, str]], *, title: str = "") -> Table:
+def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
     """Names and values, one a line."""
-    table = _table(title, show_header=False)
+    table = _table(show_header=False)
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     for name, value in facts:
@@ -44,16 +44,23 @@ def facts_table(facts: Iterable[tuple[str, str]], *, title: str = "") -> Table:
     return table
 
 
-def rows_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", left: Sequence[str] = ()
-) -> Table:
+def rows_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Sequence[str] = ()) -> Table:
     """A table with the first column and those in `left` aligned left, the others right."""
-    table = _table(title, show_header=True)
+    table = _table(show_header=True)
     for index, name in enumerate(columns):
         aligned_left = index == 0 or name in left
         table.add_column(name, justify="left" if aligned_left else "right", overflow="fold", no_wrap=not aligned_left)
     for row in rows:
         table.add_row(*row)
+    return table
+
+
+def plain_table(columns: int) -> Table:
+    """A table for rows to be added to: no header, all left, the last column folds."""
+    table = _table(show_header=False)
+    for _ in range(columns - 1):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     return table
 
 
@@ -75,7 +82,5 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _table(title: str, *, show_header: bool) -> Table:
-    return Table(
-        box=None, title=title or None, title_justify="left", title_style="bold", show_header=show_header, pad_edge=False
-    )
+def _table(*, show_header: bool) -> Table:
+    return Table(box=None, show_header=show_header, pad_edge=False)

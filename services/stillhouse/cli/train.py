@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stillhouse.cli.bases import DEFAULT_BASE
+from stillhouse.cli.choices import chosen_role
 from stillhouse.cli.errors import as_usage
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder for the adapter, its loss curve and figures.")],
     base: Annotated[
         str, typer.Option(help="builtin:smollm2-135m-instruct, builtin:tiny, a hub name, or a directory.")
-    ] = "builtin:smollm2-135m-instruct",
+    ] = DEFAULT_BASE,
     revision: Annotated[str, typer.Option(help="Commit, branch or tag of a hub name.")] = "",
     preset: Annotated[str | None, typer.Option(help="cpu-135m, t4-7b, l4-7b or a100-7b.")] = None,
     lora_rank: Count = None,
@@ -53,49 +55,34 @@ def train(
     """
     from stillhouse.cli.store import open_store
     from stillhouse.cli.tables import remarks
-    from stillhouse.roles.role import load_role
+    from stillhouse.controller.requests import recipe_messages
+    from stillhouse.spec.presets import resolve
 
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     with as_usage("--preset"):
-        options = _options(
+        recipe = resolve(
             preset,
-            rank=lora_rank,
-            alpha=lora_alpha,
-            dropout=lora_dropout,
-            target_modules=target_modules.split(",") if target_modules else None,
-            epochs=epochs,
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            max_length=max_length,
-            max_steps=max_steps,
-            seed=seed,
-            precision=precision,
+            {
+                "rank": lora_rank,
+                "alpha": lora_alpha,
+                "dropout": lora_dropout,
+                "target_modules": target_modules.split(",") if target_modules else None,
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "micro_batch_size": micro_batch_size,
+                "learning_rate": learning_rate,
+                "schedule": schedule,
+                "max_length": max_length,
+                "max_steps": max_steps,
+                "seed": seed,
+                "precision": precision,
+            },
         )
     screen, opened = remarks(), open_store(store)
-    rows = [_put_rows(opened, path, chosen, name, screen) for path, name in _uses(train_rows, validation)]
-    result = _train(opened, chosen, (base, revision), rows, options, screen)
+    uses = {"train.jsonl": train_rows, "tuning.jsonl": validation}
+    rows = [_put_rows(opened, path, chosen, name, screen) for name, path in uses.items()]
+    result = _train(opened, chosen, (base, revision), rows, recipe_messages(recipe), screen)
     _deliver(opened, result, output, json_output=json_output)
-
-
-def _uses(train_rows: Path, validation: Path) -> list[tuple[Path, str]]:
-    return [(train_rows, "train.jsonl"), (validation, "tuning.jsonl")]
-
-
-def _options(preset: str | None, **given: object) -> tuple[Lora, Training]:
-    """The two messages. Raises InvalidArgument on an unknown preset."""
-    from dataclasses import asdict
-
-    from stillhouse.spec.presets import resolve
-    from stillhouse.v1.trainer_pb2 import Lora, Training
-
-    recipe = asdict(resolve(preset, given))
-    named = Lora.DESCRIPTOR.fields_by_name
-    lora = {name: value for name, value in recipe.items() if name in named}
-    training = {name: value for name, value in recipe.items() if name not in named}
-    return Lora(**lora), Training(**training)
 
 
 def _put_rows(store: Store, path: Path, role: Role, name: str, screen: Console) -> Artifact:

@@ -5,9 +5,8 @@ Called by `stillhouse train` and `stillhouse dataset export`. It knows the role 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from stillhouse.dataset.importing import Candidate, read_candidates
@@ -20,19 +19,18 @@ from stillhouse.roles.role import Role
 
 @dataclass
 class Tally:
-    """Rows kept, and rows left out by reason."""
+    """Rows kept and left out."""
 
     kept: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0
     first_reason: str = ""
     """Place and reason of the first row that was left out."""
 
     def __str__(self) -> str:
         """One line for a person."""
-        out = self.left_out.total()
-        if not out:
+        if not self.left_out:
             return f"{self.kept} records"
-        return f"{self.kept} records; {out} rows left out, the first: {self.first_reason}"
+        return f"{self.kept} records; {self.left_out} rows left out, the first: {self.first_reason}"
 
 
 def records_of(path: Path, role: Role, tally: Tally) -> Iterator[DataRecord]:
@@ -46,7 +44,7 @@ def records_of(path: Path, role: Role, tally: Tally) -> Iterator[DataRecord]:
             tally.kept += 1
             yield record
         else:
-            tally.left_out["not valid"] += 1
+            tally.left_out += 1
             tally.first_reason = tally.first_reason or f"{candidate.row.place}: {record}"
 
 

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import Message
 from rich.console import Console
 
-from stillhouse.cli.progress import LiveView, PlainView, describe, lines_about
+from stillhouse.cli.progress import LiveView, PlainView, describe, progress_lines
 from stillhouse.cli.summary import EMULATED, print_evaluations
 from stillhouse.controller.plan import Outcome, Plan, PlannedStep, StepState
 from stillhouse.v1.artifact_pb2 import Manifest
@@ -55,7 +55,7 @@ def progress(**changes: Any) -> Progress:
 
 
 def test_a_generation_is_told_in_three_lines() -> None:
-    assert lines_about(GENERATE, progress()) == [
+    assert progress_lines(progress()) == [
         "stage gemini-2.5-flash  score 0.912, last 0.875  20:34 left",
         "245/400 records of 391 asked  63% accepted  64% repaired",
         "24 in flight  317 × 429  120 from the log  1.9M tokens  $2.31",
