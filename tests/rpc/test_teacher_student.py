@@ -10,16 +10,21 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
+import grpc.aio
 import pytest
 
 from gguf_fixture import tiny_gguf
 from scripted_student_server import MODEL, ScriptedServicer, certificate_in, served
 from scripted_teacher import question
-from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from stillhouse.errors import Cancelled, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from stillhouse.roles.role import Message
 from stillhouse.rpc.server import ServerConfig
 from stillhouse.teachers.opening import open_teacher
 from stillhouse.teachers.teacher import FinishReason, Question, Teacher
+from stillhouse.v1 import student_inference_pb2 as pb
+from stillhouse.v1 import student_inference_pb2_grpc
+from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.teacher_pb2 import TeacherModel
 
 ResultT = TypeVar("ResultT")
@@ -86,6 +91,48 @@ def test_a_student_that_changes_its_model_is_not_believed() -> None:
 
     with served(servicer) as server, pytest.raises(FailedPrecondition, match="by now"):
         _run(_reference(server.port), {}, work)
+
+
+def test_a_student_that_names_no_model_is_refused_since_its_answers_could_be_anyones() -> None:
+    nameless = served(ScriptedServicer(str.upper, model=""))
+    with nameless as server, pytest.raises(FailedPrecondition, match="does not say which model"):
+        asyncio.run(open_teacher(_reference(server.port), {}))
+
+
+def test_one_question_is_one_call() -> None:
+    class Away(student_inference_pb2_grpc.StudentInferenceServiceServicer):
+        calls = 0
+
+        async def GetModelInfo(self, request: pb.GetModelInfoRequest, context: Any) -> pb.GetModelInfoResponse:
+            return pb.GetModelInfoResponse(model=Artifact(sha256=MODEL))
+
+        async def Generate(self, request: pb.GenerateRequest, context: Any) -> pb.GenerateResponse:
+            self.calls += 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+            raise AssertionError("abort raises")
+
+    async def run() -> int:
+        # An asynchronous server: what it refuses, a channel that retries would ask again.
+        servicer, server = Away(), grpc.aio.server()
+        student_inference_pb2_grpc.add_StudentInferenceServiceServicer_to_server(servicer, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        teacher = await open_teacher(_reference(port), {})
+        with pytest.raises(Unavailable, match="not now"):
+            await teacher.ask(question(), deadline_seconds=20)
+        await teacher.close()
+        await server.stop(0)
+        return servicer.calls
+
+    assert asyncio.run(run()) == 1
+
+
+def test_a_call_that_the_server_cancels_is_one_that_may_be_made_again() -> None:
+    def cancel(_: str) -> str:
+        raise Cancelled("the server ends")
+
+    with served(ScriptedServicer(cancel)) as server, pytest.raises(Unavailable, match="the server ends"):
+        _run(_reference(server.port), {}, lambda t: t.ask(question(), deadline_seconds=20))
 
 
 def test_a_student_with_tls_and_token_is_let_in_from_the_environment(tmp_path: Path) -> None:

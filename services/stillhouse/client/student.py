@@ -82,10 +82,13 @@ class StudentAnswer:
 class StudentClient:
     """Talks to one server over one channel. Safe to share between threads; close it, or use it as a context manager."""
 
-    def __init__(self, address: str, *, token: str | None = None, ca: Path | None = None) -> None:
-        """`address` is HOST:PORT, `ca` the authority that signed the server's certificate (None: plain text)."""
+    def __init__(self, address: str, *, token: str | None = None, ca: Path | None = None, retries: bool = True) -> None:
+        """`address` is HOST:PORT, `ca` the authority that signed the server's certificate (None: plain text).
+
+        Without `retries` a call is made once: for callers that make their own.
+        """
         self.address = address
-        self._channel = open_channel(address, token=token, ca=ca)
+        self._channel = open_channel(address, token=token, ca=ca, retries=retries)
         self._stub = student_inference_pb2_grpc.StudentInferenceServiceStub(self._channel)
 
     def close(self) -> None:

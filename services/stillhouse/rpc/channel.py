@@ -41,8 +41,11 @@ def open_channel(
     key: Path | None = None,
     allow_plaintext_token: bool = False,
     max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
+    retries: bool = True,
 ) -> grpc.Channel:
-    """A channel to host:port; it connects on the first call. A call that reaches no method is tried 4 times in all.
+    """A channel to host:port; it connects on the first call.
+
+    A call that reaches no method is tried 4 times in all, without `retries` once.
 
     `ca` (PEM of the authority, or the server's own certificate) switches TLS on; `tls` True without it trusts the
     system's authorities. `certificate` and `key` are the client's own. A token goes out in plain text to loopback
@@ -59,7 +62,7 @@ def open_channel(
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.enable_retries", 1),
+        ("grpc.enable_retries", int(retries)),
         ("grpc.service_config", json.dumps(_RETRIES)),
     ]
     if secure:

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stillhouse.client.student import GenerationOptions, StudentClient
-from stillhouse.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from stillhouse.errors import Cancelled, FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 from stillhouse.teachers.teacher import Answer, FinishReason, Question
 from stillhouse.v1.teacher_pb2 import TeacherModel
 
 TOKEN_VARIABLE = "STILLHOUSE_STUDENT_TOKEN"  # noqa: S105 - its name, not a token
 CA_VARIABLE = "STILLHOUSE_STUDENT_CA"
-_LARGEST_SEED = 2**31 - 1
 _REASONS = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
 
@@ -22,7 +21,7 @@ class StudentTeacher:
     """One student that is being served. It does not think: a thinking budget is nothing to it."""
 
     def __init__(self, client: StudentClient, *, model_sha256: str, slots: int | None, identity: str) -> None:
-        """`model_sha256` is the model that must answer; empty where the server does not say."""
+        """`model_sha256` is the model that must answer; the client makes no retries."""
         self.identity = identity
         self.slots = slots
         self._client = client
@@ -34,7 +33,7 @@ class StudentTeacher:
         options = GenerationOptions(
             temperature=question.temperature,
             max_tokens=question.max_output_tokens,
-            seed=question.seed & _LARGEST_SEED,
+            seed=question.seed_of_31_bits,
             json_schema=None if schema is None else json.dumps(schema),
         )
         try:
@@ -46,6 +45,9 @@ class StudentTeacher:
                 # A full server says when to come back; what does not fit never will.
                 raise InvalidArgument(error.message) from error
             raise
+        except Cancelled as error:
+            # By a server that ends: nobody here did, for that would be a CancelledError.
+            raise Unavailable(error.message) from error
         if answer.model_sha256 != self._model_sha256:
             raise FailedPrecondition(
                 f"the student at {self._client.address} serves sha256:{answer.model_sha256[:12]} by now, not "
@@ -93,12 +95,21 @@ async def open_student(model: TeacherModel, environ: Mapping[str, str]) -> Stude
 
 
 async def connect_student(address: str, *, token: str | None, ca: Path | None, scheme: str) -> StudentTeacher:
-    """The student at host:port; its identity is `SCHEME:sha256:DIGEST`. Raises the errors of `StudentClient.info`."""
-    client = StudentClient(address, token=token, ca=ca)
+    """The student at host:port; its identity is `SCHEME:sha256:DIGEST`.
+
+    Raises FailedPrecondition where it names no digest, and the errors of `StudentClient.info`.
+    """
+    # Retries are made in one layer, above the teacher.
+    client = StudentClient(address, token=token, ca=ca, retries=False)
     try:
         info = await asyncio.to_thread(client.info)
+        sha256 = info.model.sha256
+        if not sha256:
+            raise FailedPrecondition(
+                f"the student at {address} does not say which model it serves, so that its answers can't be kept apart "
+                "from another's; serve the file with stillhouse serve-student"
+            )
     except BaseException:
         client.close()
         raise
-    sha256 = info.model.sha256
     return StudentTeacher(client, model_sha256=sha256, slots=info.slots or None, identity=f"{scheme}:sha256:{sha256}")

@@ -42,6 +42,11 @@ class Question:
     response_schema: Mapping[str, Any] | None = None
     """JSON schema (type, properties, required, items, enum, description only) of the answer; None: text."""
 
+    @property
+    def seed_of_31_bits(self) -> int:
+        """The seed folded into all that Vertex AI and llama.cpp take."""
+        return self.seed & 0x7FFF_FFFF
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -33,7 +33,6 @@ _TYPES = {
 }
 _SCHEMA_KEYS = frozenset({"type", "description", "properties", "required", "items", "enum"})
 _ROLES = {"user": "user", "assistant": "model"}
-_LARGEST_SEED = 2**31 - 1
 
 _REASONS = {
     # A server that does not say why it ended, but sends text, has ended.
@@ -50,7 +49,7 @@ _REASONS = {
 
 
 def request_of(question: Question, resource: str) -> GenerateContentRequest:
-    """The request for the model of that resource name. Seeds are folded into 31 bits, all that Vertex AI takes.
+    """The request for the model of that resource name.
 
     Raises InvalidArgument for a message of a role, or a schema with a key, that Vertex AI is not asked with.
     """
@@ -117,7 +116,7 @@ def _config(question: Question) -> GenerationConfig:
     config = GenerationConfig(
         max_output_tokens=question.max_output_tokens,
         temperature=question.temperature,
-        seed=question.seed & _LARGEST_SEED,
+        seed=question.seed_of_31_bits,
     )
     if question.thinking_budget is not None:
         config.thinking_config = GenerationConfig.ThinkingConfig(thinking_budget=question.thinking_budget)
