@@ -23,7 +23,9 @@ def endpoints_allowed(environ: Mapping[str, str]) -> bool:
 
 def refuse_own_endpoint(model: TeacherModel) -> None:
     """Raises PermissionDenied for a teacher at an address, or in a file, that the request itself names."""
-    named = model.endpoint or (model.model if model.provider == "gguf" else "")
+    # litellm takes a URL in the place of some providers' models.
+    is_place = model.provider == "gguf" or "://" in model.model
+    named = model.endpoint or (model.model if is_place else "")
     if named:
         raise PermissionDenied(
             f"teacher at {named!r}: this server sends its credentials to no address, and reads no file, of a request's "

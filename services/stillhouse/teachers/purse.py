@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,12 +10,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.errors import InvalidArgument
 from stillhouse.teachers.budget import Budget
 from stillhouse.teachers.figures import CallEvent, EventKind
 from stillhouse.teachers.opening import open_teacher
 from stillhouse.teachers.pacing import Pacer, pace_of
 from stillhouse.teachers.paid import DEFAULT_DEADLINE_SECONDS, PaidTeacher
-from stillhouse.teachers.patience import Patience
 from stillhouse.teachers.prices import price_of
 from stillhouse.v1.teacher_pb2 import ModelPrice, TeacherModel
 
@@ -29,15 +30,22 @@ class Purse:
     """Credentials and addresses."""
     prices: Sequence[ModelPrice] = ()
     """They take the place of the table's."""
-    patience: Patience | None = None
 
 
 @asynccontextmanager
 async def open_paid_teacher(model: TeacherModel, purse: Purse) -> AsyncIterator[PaidTeacher]:
     """The teacher, closed afterwards.
 
-    Raises InvalidArgument where the budget has a limit and the model no price, and what opening the provider raises.
+    Raises InvalidArgument where the deadline is none, or the budget has a limit and the model no price, and what
+    opening the provider raises.
     """
+    deadline_seconds = model.deadline_seconds or DEFAULT_DEADLINE_SECONDS
+    if not 0 < deadline_seconds < math.inf:
+        raise InvalidArgument(
+            f"deadline_seconds is {deadline_seconds:g}; give seconds above 0, or leave it out for "
+            f"{DEFAULT_DEADLINE_SECONDS:g}",
+            field="deadline_seconds",
+        )
     price = price_of(model, purse.prices)
     teacher = await open_teacher(model, purse.environ)
     try:
@@ -47,8 +55,7 @@ async def open_paid_teacher(model: TeacherModel, purse: Purse) -> AsyncIterator[
             price=price,
             budget=purse.budget,
             pacer=Pacer(pace_of(model, teacher.slots)),
-            patience=purse.patience,
-            deadline_seconds=model.deadline_seconds or DEFAULT_DEADLINE_SECONDS,
+            deadline_seconds=deadline_seconds,
             on_event=_log_event,
         )
     except BaseException:

@@ -6,6 +6,7 @@ Called by `vertex` only. It must not know questions.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -31,6 +32,7 @@ _LOG_IN = (
     "run `gcloud auth application-default login`, name a service account's file in GOOGLE_APPLICATION_CREDENTIALS, "
     "or use workload identity"
 )
+_LOCATION = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _ROOTS = ("grpc._cython", "_credentials/roots.pem")
 
 
@@ -51,8 +53,16 @@ class Endpoint:
 
 
 def endpoint_of(url: str, location: str) -> Endpoint:
-    """The endpoint that `url` names, or the location's. Raises InvalidArgument for what is no http or https URL."""
+    """The endpoint that `url` names, or the location's.
+
+    Raises InvalidArgument for what is no http or https URL, and for what is no location's name.
+    """
     if not url:
+        # It becomes part of the host that the credential goes to.
+        if not _LOCATION.fullmatch(location):
+            raise InvalidArgument(
+                f"{location!r} is no location of Vertex AI; give a region, as us-central1, or global", field="location"
+            )
         host = "aiplatform.googleapis.com" if location == "global" else f"{location}-aiplatform.googleapis.com"
         return Endpoint(host, 443, tls=True, own=False)
     try:
