@@ -1,6 +1,6 @@
 """A program of ours that serves a teacher from a process of its own, and ends with this one.
 
-Called by `gguf` and `emulator`. It must not know what the program does: its first line of output says where it is.
+Called by `gguf` and `emulator`. It must not know which program: its first line of output says where it is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import IO
 
 from stillhouse.errors import FailedPrecondition
 from stillhouse.rpc.process import WATCH_STDIN_VARIABLE
+from stillhouse.teachers.teacher import Answer, Question, Teacher
 
 _STOP_SECONDS = 10.0
 
@@ -35,8 +36,30 @@ class Child:
         await asyncio.to_thread(_end, self._process, self._log)
 
 
+class ChildTeacher:
+    """A teacher whose server is a child."""
+
+    def __init__(self, teacher: Teacher, child: Child) -> None:
+        """Owns both."""
+        self.identity = teacher.identity
+        self.slots = teacher.slots
+        self._teacher = teacher
+        self._child = child
+
+    async def ask(self, question: Question, *, deadline_seconds: float) -> Answer:
+        """See Teacher."""
+        return await self._teacher.ask(question, deadline_seconds=deadline_seconds)
+
+    async def close(self) -> None:
+        """See Teacher."""
+        try:
+            await self._teacher.close()
+        finally:
+            await self._child.close()
+
+
 async def start_child(arguments: Sequence[str], environ: Mapping[str, str], *, start_seconds: float) -> Child:
-    """Starts `python -m ARGUMENTS` and waits for its first line.
+    """Starts `python -m ARGUMENTS` with that environment and waits for its first line.
 
     Raises FailedPrecondition, with its last words, where it ends or says nothing within `start_seconds`.
     """
@@ -44,16 +67,16 @@ async def start_child(arguments: Sequence[str], environ: Mapping[str, str], *, s
     process = await asyncio.to_thread(_spawn, arguments, environ, log)
     try:
         async with asyncio.timeout(start_seconds):
-            line = await _first_line(process)
+            line, within = await _first_line(process), ""
     except TimeoutError:
-        line = ""
+        line, within = "", f" within {start_seconds:g} s"
     except BaseException:
         await asyncio.shield(asyncio.to_thread(_end, process, log))
         raise
     if line:
         return Child(process, log, line)
     words = await asyncio.to_thread(_last_words, process, log)
-    raise FailedPrecondition(f"python -m {' '.join(arguments)} did not start within {start_seconds:g} s: {words}")
+    raise FailedPrecondition(f"python -m {' '.join(arguments)} did not start{within}: {words}")
 
 
 def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[str]) -> subprocess.Popen[str]:

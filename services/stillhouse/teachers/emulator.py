@@ -9,38 +9,18 @@ import re
 from collections.abc import Mapping
 
 from stillhouse.errors import FailedPrecondition
-from stillhouse.teachers.child import Child, start_child
-from stillhouse.teachers.teacher import Answer, Question
+from stillhouse.teachers.child import ChildTeacher, start_child
+from stillhouse.teachers.teacher import Teacher
 from stillhouse.teachers.vertex import VertexTeacher, open_vertex
 from stillhouse.v1.teacher_pb2 import TeacherModel
 
 ENDPOINT_VARIABLE = "STILLHOUSE_EMULATOR_ENDPOINT"
+TOKEN_VARIABLE = "STILLHOUSE_EMULATOR_TOKEN"  # noqa: S105 - its name, not a token
 _START_SECONDS = 60.0
 _URL = re.compile(r"http://\S+:\d+")
 
 
-class EmulatorTeacher:
-    """One emulated model, and its server where that is ours."""
-
-    slots: int | None = None
-
-    def __init__(self, vertex: VertexTeacher, child: Child) -> None:
-        """Owns both."""
-        self.identity = vertex.identity
-        self._vertex = vertex
-        self._child = child
-
-    async def ask(self, question: Question, *, deadline_seconds: float) -> Answer:
-        """See Teacher."""
-        return await self._vertex.ask(question, deadline_seconds=deadline_seconds)
-
-    async def close(self) -> None:
-        """See Teacher."""
-        await self._vertex.close()
-        await self._child.close()
-
-
-async def open_emulator(model: TeacherModel, environ: Mapping[str, str]) -> VertexTeacher | EmulatorTeacher:
+async def open_emulator(model: TeacherModel, environ: Mapping[str, str]) -> Teacher:
     """The emulator at `model.endpoint` or STILLHOUSE_EMULATOR_ENDPOINT, else one that is started here.
 
     What decides its answers is in the identity. Raises FailedPrecondition where it does not start.
@@ -48,12 +28,14 @@ async def open_emulator(model: TeacherModel, environ: Mapping[str, str]) -> Vert
     endpoint = model.endpoint or environ.get(ENDPOINT_VARIABLE, "")
     if endpoint:
         return await _connect(model, endpoint, environ)
-    child = await start_child(_arguments(model), environ, start_seconds=_START_SECONDS)
+    # The token is for a server of the user's own; this one is asked over plain text, which carries none.
+    own = {name: value for name, value in environ.items() if name != TOKEN_VARIABLE}
+    child = await start_child(emulator_arguments(model), own, start_seconds=_START_SECONDS)
     try:
         url = _URL.search(child.first_line)
         if url is None:
             raise FailedPrecondition(f"the Vertex emulator does not say where it is: {child.first_line!r}")
-        return EmulatorTeacher(await _connect(model, url.group(), environ), child)
+        return ChildTeacher(await _connect(model, url.group(), environ), child)
     except BaseException:
         await child.close()
         raise
@@ -64,17 +46,19 @@ def emulator_identity(model: TeacherModel) -> str:
     return f"emulator:{model.model}?faults={model.emulator.faults or 'none'}&seed={model.emulator.seed}"
 
 
+def emulator_arguments(model: TeacherModel) -> list[str]:
+    """What `python -m` is called with for a server that answers as the reference says."""
+    options = model.emulator
+    # No exponents: the server's durations have none.
+    arguments = ["stillhouse.vertex_emulator", "--port", "0", "--latency", f"{options.latency_seconds:f}s"]
+    arguments += ["--faults", options.faults or "none", "--seed", str(options.seed)]
+    if options.requests_per_minute:
+        arguments += ["--requests-per-minute", str(options.requests_per_minute)]
+    return arguments
+
+
 async def _connect(model: TeacherModel, endpoint: str, environ: Mapping[str, str]) -> VertexTeacher:
     located = TeacherModel()
     located.CopyFrom(model)
     located.endpoint = endpoint
     return await open_vertex(located, environ, identity=emulator_identity(model))
-
-
-def _arguments(model: TeacherModel) -> list[str]:
-    options = model.emulator
-    arguments = ["stillhouse.vertex_emulator", "--port", "0", "--latency", f"{options.latency_seconds:g}s"]
-    arguments += ["--faults", options.faults or "none", "--seed", str(options.seed)]
-    if options.requests_per_minute:
-        arguments += ["--requests-per-minute", str(options.requests_per_minute)]
-    return arguments

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stillhouse.errors import FailedPrecondition, NotFound, StillhouseError
-from stillhouse.teachers.child import Child, start_child
-from stillhouse.teachers.student import StudentTeacher, connect_student
-from stillhouse.teachers.teacher import Answer, Question
+from stillhouse.teachers.child import ChildTeacher, start_child
+from stillhouse.teachers.student import connect_student
+from stillhouse.teachers.teacher import Teacher
 from stillhouse.v1.teacher_pb2 import TeacherModel
 
 DEFAULT_SLOTS = 4
@@ -23,27 +23,7 @@ _PROMPT_TOKENS = 8192
 _OTHER_SERVERS = ("HOST", "PORT", "TOKEN", "TOKEN_FILE", "HTTP_PORT", "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA")
 
 
-class GgufTeacher:
-    """One file in one server process."""
-
-    def __init__(self, student: StudentTeacher, child: Child) -> None:
-        """Owns both."""
-        self.identity = student.identity
-        self.slots = student.slots
-        self._student = student
-        self._child = child
-
-    async def ask(self, question: Question, *, deadline_seconds: float) -> Answer:
-        """See Teacher."""
-        return await self._student.ask(question, deadline_seconds=deadline_seconds)
-
-    async def close(self) -> None:
-        """See Teacher."""
-        await self._student.close()
-        await self._child.close()
-
-
-async def open_gguf(model: TeacherModel, environ: Mapping[str, str]) -> GgufTeacher:
+async def open_gguf(model: TeacherModel, environ: Mapping[str, str]) -> Teacher:
     """Serves the file `model.model` on a free port of this machine, in `model.concurrency` slots (4 by default).
 
     STILLHOUSE_PARALLEL, _CONTEXT, _THREADS and _GPU_LAYERS are the server's own. Raises NotFound for the file and
@@ -63,7 +43,7 @@ async def open_gguf(model: TeacherModel, environ: Mapping[str, str]) -> GgufTeac
     child = await start_child(arguments, environment, start_seconds=_START_SECONDS)
     try:
         address = child.first_line.rpartition(" on ")[2]
-        return GgufTeacher(await connect_student(address, token=None, ca=None, scheme="gguf"), child)
+        return ChildTeacher(await connect_student(address, token=None, ca=None, scheme="gguf"), child)
     except StillhouseError as exc:
         await child.close()
         raise FailedPrecondition(f"the server of {path} started but can't be asked: {exc.message}") from exc

@@ -6,15 +6,20 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import get_args
 
 import pytest
 
 from stillhouse.errors import InvalidArgument, NotFound
-from stillhouse.teachers.emulator import emulator_identity
-from stillhouse.teachers.opening import PROVIDERS, open_teacher
+from stillhouse.spec.teacher import TeacherStage
+from stillhouse.teachers.emulator import emulator_arguments, emulator_identity
+from stillhouse.teachers.opening import open_teacher
+from stillhouse.teachers.providers import PROVIDERS
 from stillhouse.teachers.teacher import Teacher
 from stillhouse.teachers.vertex_access import endpoint_of
 from stillhouse.v1.teacher_pb2 import EmulatorOptions, TeacherModel
+from stillhouse.vertex_emulator.config import EmulatorConfig
+from stillhouse.vertex_emulator.desk import Conditions
 
 
 async def _identity(model: TeacherModel, environ: Mapping[str, str]) -> str:
@@ -23,10 +28,10 @@ async def _identity(model: TeacherModel, environ: Mapping[str, str]) -> str:
     return teacher.identity
 
 
-def test_an_unknown_provider_is_told_the_known_ones() -> None:
+def test_an_unknown_provider_is_told_the_known_ones_which_are_the_specs() -> None:
     with pytest.raises(InvalidArgument, match=r"'openai'.*vertex, vertex_sdk, litellm, gguf, student, emulator"):
         asyncio.run(open_teacher(TeacherModel(provider="openai"), {}))
-    assert PROVIDERS[0] == "vertex"
+    assert get_args(TeacherStage.model_fields["provider"].annotation) == PROVIDERS
 
 
 def test_a_missing_library_names_the_extra_to_install() -> None:
@@ -67,6 +72,16 @@ def test_what_decides_an_emulated_answer_is_in_its_identity() -> None:
     assert emulator_identity(model) == "emulator:gemini-2.5-flash?faults=recorded&seed=0"
 
 
+@pytest.mark.parametrize("latency", [0.0, 0.00001, 0.5, 2_000_000.0])
+def test_an_emulator_of_ones_own_is_started_as_the_reference_says(latency: float) -> None:
+    options = EmulatorOptions(faults="recorded", seed=3, latency_seconds=latency, requests_per_minute=60)
+    program, *flags = emulator_arguments(TeacherModel(emulator=options))
+    config = EmulatorConfig.from_arguments(flags, {})
+    assert program == "stillhouse.vertex_emulator"
+    assert (config.recorded_faults, config.seed) == (True, 3)
+    assert config.conditions == Conditions(latency_seconds=latency, requests_per_minute=60)
+
+
 def test_google_wants_a_project() -> None:
     model = TeacherModel(provider="vertex", model="gemini-2.5-pro")
     with pytest.raises(InvalidArgument, match="GOOGLE_CLOUD_PROJECT"):
@@ -96,6 +111,13 @@ def test_endpoints_are_read(url: str, location: str, address: str, tls: bool) ->
 def test_what_is_no_endpoint_is_refused(url: str) -> None:
     with pytest.raises(InvalidArgument, match="is no http://HOST:PORT"):
         endpoint_of(url, "global")
+
+
+@pytest.mark.parametrize("location", ["", "evil.example#", "evil.example/", "a?b", "a.b", "-a", "a\n", "us central"])
+def test_a_location_leads_to_no_host_but_googles(location: str) -> None:
+    with pytest.raises(InvalidArgument, match="no location of Vertex AI") as caught:
+        endpoint_of("", location)
+    assert caught.value.field == "location"
 
 
 def test_a_model_must_be_named() -> None:
