@@ -48,10 +48,10 @@ class Budget:
     async def reserve(self, maximum_usd: float) -> Reservation:
         """Sets aside what one call costs at most; waits where calls in flight may still leave enough of the limit.
 
-        Raises FailedPrecondition, naming what was spent, the limit and the remedy, where the call can't be afforded
-        whatever they cost.
+        A call that costs nothing passes no limit. Raises FailedPrecondition, naming what was spent, the limit and the
+        remedy, where the call can't be afforded whatever the others cost.
         """
-        while not self._fits(maximum_usd + self.reserved_usd):
+        while maximum_usd > 0 and not self._fits(maximum_usd + self.reserved_usd):
             if not self._reserved or not self._fits(maximum_usd):
                 raise self._exhausted(maximum_usd)
             settled = asyncio.get_running_loop().create_future()

@@ -18,13 +18,7 @@ import rfc8785
 
 from stillhouse.artifacts.answers import AnswerLog, AnswerQuery, LoggedAnswer
 from stillhouse.dataset.digest_set import DigestSet
-from stillhouse.errors import (
-    Cancelled,
-    InvalidArgument,
-    ResourceExhausted,
-    StillhouseError,
-    TemporaryError,
-)
+from stillhouse.errors import Cancelled, InvalidArgument, ResourceExhausted, StillhouseError, TemporaryError
 from stillhouse.teachers.budget import Budget
 from stillhouse.teachers.clock import Clock, SystemClock
 from stillhouse.teachers.figures import Figures, OnEvent
@@ -53,7 +47,7 @@ class _Flight:
     calling: bool = False
     """A call is under way, or its answer on its way to the log: it is paid, so it is not given up."""
     leaving: bool = False
-    """Nobody waits any more: no further call."""
+    """Nobody waits any more: no further call. Who asks again during the last one joins it."""
 
 
 class PaidTeacher:
@@ -143,8 +137,9 @@ class PaidTeacher:
         query = self.query(question, attempt)
         key = query.digest()
         flight = self._flights.get(key)
-        if flight is None or flight.leaving:
-            flight = self._depart(_Flight(query, key, question), before=flight)
+        if flight is None or (flight.leaving and not flight.calling):
+            flight = self._depart(_Flight(query, key, question))
+        flight.leaving = False
         flight.waiting += 1
         try:
             return await asyncio.shield(flight.task)
@@ -168,11 +163,13 @@ class PaidTeacher:
     async def close(self) -> None:
         """Drains, and gives the teacher's connections and processes back."""
         await self.drain()
-        await self._teacher.close()
-        await asyncio.to_thread(self._threads.shutdown)
+        try:
+            await self._teacher.close()
+        finally:
+            await asyncio.to_thread(self._threads.shutdown)
 
-    def _depart(self, flight: _Flight, *, before: _Flight | None) -> _Flight:
-        flight.task = asyncio.ensure_future(self._fly(flight, before))
+    def _depart(self, flight: _Flight) -> _Flight:
+        flight.task = asyncio.ensure_future(self._fly(flight))
         self._flights[flight.key] = flight
 
         def landed(task: asyncio.Task[LoggedAnswer]) -> None:
@@ -190,10 +187,7 @@ class PaidTeacher:
         if not flight.calling:
             flight.task.cancel()
 
-    async def _fly(self, flight: _Flight, before: _Flight | None) -> LoggedAnswer:
-        if before is not None:
-            # Nobody waits for that one any more, but its call is under way and its answer will be in the log.
-            await asyncio.wait([before.task])
+    async def _fly(self, flight: _Flight) -> LoggedAnswer:
         try:
             kept = await self._recall(flight.query, flight.key)
             return kept if kept is not None else await self._ask_patiently(flight)

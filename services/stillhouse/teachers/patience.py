@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
 from stillhouse.errors import DeadlineExceeded, ResourceExhausted, TemporaryError, Unavailable
 from stillhouse.teachers.clock import Clock
+
+_KEPT = "answers so far are kept, the same command goes on"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Trouble:
         self._health = health
         self._random = rng
         self._name = name
-        self._first_at: float | None = None
+        self._first_at = math.inf
         self._in_a_row = 0
         self._deadlines = 0
         self._unavailable = 0
@@ -53,40 +56,38 @@ class Trouble:
     def pause_after(self, error: TemporaryError) -> float:
         """Seconds until the next call. Raises the error that ends the question where patience is used up."""
         now = self._health.clock.now()
-        if self._first_at is None:
-            self._first_at = now
+        self._first_at = min(self._first_at, now)
         self._in_a_row += 1
         if isinstance(error, DeadlineExceeded):
             self._deadlines += 1
             if self._deadlines >= self._patience.deadlines:
                 raise error
-        elif isinstance(error, ResourceExhausted):
-            self._check_away(now, error, error.retry_after_seconds or 0.0)
-        else:
+            return self._jittered(error.retry_after_seconds)
+        self._check_away(now, error)
+        if not isinstance(error, ResourceExhausted):
             self._unavailable += 1
-            self._check_away(now, error, 0.0)
             if self._unavailable >= self._patience.failures:
                 raise Unavailable(
-                    f"{self._name} failed {self._unavailable} times on one question: {error.message}; answers so far "
-                    "are kept, the same command goes on"
+                    f"{self._name} failed {self._unavailable} times on one question: {error.message}; {_KEPT}"
                 ) from error
         return self._jittered(error.retry_after_seconds)
 
-    def _check_away(self, now: float, error: TemporaryError, retry_after_seconds: float) -> None:
-        since = max(self._health.last_success_at, self._first_at or now)
-        away = now - since
-        if max(away, retry_after_seconds) < self._patience.away_seconds:
+    def _check_away(self, now: float, error: TemporaryError) -> None:
+        away = now - max(self._health.last_success_at, self._first_at)
+        told = error.retry_after_seconds or 0.0
+        if max(away, told) < self._patience.away_seconds:
             return
-        kept = "answers so far are kept, the same command goes on"
+        asks = f"wants no call for {told:.0f} s" if told >= self._patience.away_seconds else ""
         if isinstance(error, ResourceExhausted):
             raise ResourceExhausted(
-                f"{self._name} has refused every call for {away:.0f} s for want of quota: {error.message}; ask for a "
-                f"higher quota or come back later: {kept}",
+                f"{self._name} {asks or f'has refused every call for {away:.0f} s'} for want of quota: {error.message};"
+                f" ask for a higher quota or come back later: {_KEPT}",
                 retry_after_seconds=error.retry_after_seconds,
             ) from error
         raise Unavailable(
-            f"{self._name} has not answered any call for {away:.0f} s: {error.message}; see that it is running and "
-            f"that the endpoint is right: {kept}"
+            f"{self._name} {asks or f'has not answered any call for {away:.0f} s'}: {error.message}; see that it is "
+            f"running and that the endpoint is right: {_KEPT}",
+            retry_after_seconds=error.retry_after_seconds,
         ) from error
 
     def _jittered(self, retry_after_seconds: float | None) -> float:

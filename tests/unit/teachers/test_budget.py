@@ -23,7 +23,7 @@ def test_without_a_limit_every_call_starts() -> None:
 
 def test_a_budget_of_zero_lets_no_paid_call_start() -> None:
     with pytest.raises(FailedPrecondition, match=r"\$0\.0000 of \$0\.0000 is spent.*raise budget\.maxCostUsd"):
-        asyncio.run(_reserve_once(Budget(0.0), 0.01))
+        asyncio.run(Budget(0.0).reserve(0.01))
 
 
 def test_what_is_spent_and_in_flight_counts_at_its_maximum() -> None:
@@ -90,11 +90,17 @@ def test_what_the_log_cost_counts_but_is_never_refused() -> None:
     asyncio.run(work())
 
 
+def test_a_call_that_costs_nothing_passes_no_limit() -> None:
+    async def work() -> None:
+        budget = Budget(1.0)
+        budget.spend(3.0)
+        (await budget.reserve(0.0)).settle(0.0)
+        assert budget.spent_usd == 3.0
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize("limit", [-0.01, math.nan, math.inf])
 def test_a_limit_that_is_no_amount_of_money_is_refused(limit: float) -> None:
     with pytest.raises(InvalidArgument, match="maxCostUsd"):
         Budget(limit)
-
-
-async def _reserve_once(budget: Budget, maximum_usd: float) -> None:
-    await budget.reserve(maximum_usd)

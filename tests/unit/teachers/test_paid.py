@@ -200,19 +200,43 @@ def test_a_cancelled_question_still_gets_its_answer_into_the_log(clock: VirtualC
     asked = paid(teacher, clock, log=log)
 
     async def work() -> None:
-        asking = asyncio.ensure_future(asked.ask(question()))
-        while not teacher.asked:
+        # Asked again meanwhile, and given up again: the same call serves.
+        for _ in range(3):
+            asking = asyncio.ensure_future(asked.ask(question()))
             await asyncio.sleep(0)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-        # Asked again meanwhile: the same call serves.
-        await asked.ask(question())
+            while not teacher.in_flight:
+                await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
         await asked.close()
 
     clock.run(work())
     assert len(teacher.asked) == 1
     assert log.get(asked.query(question())) is not None
+
+
+def test_who_asks_again_during_a_call_that_was_given_up_has_it_made_again_if_it_fails(clock: VirtualClock) -> None:
+    outcomes = in_turn(Unavailable("gone"), answer())
+
+    async def script(asked: Question) -> Answer:
+        await clock.sleep(5.0)
+        return await outcomes(asked)
+
+    teacher = ScriptedTeacher(script)
+    asked = paid(teacher, clock)
+
+    async def work() -> LoggedAnswer:
+        given_up = asyncio.ensure_future(asked.ask(question()))
+        while not teacher.in_flight:
+            await asyncio.sleep(0)
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        return await asked.ask(question())
+
+    assert clock.run(work()).text == "It is."
+    assert len(teacher.asked) == 2
 
 
 def test_one_of_two_who_wait_may_go(clock: VirtualClock) -> None:

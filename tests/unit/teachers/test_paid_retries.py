@@ -8,11 +8,7 @@ import random
 import pytest
 
 from scripted_teacher import ScriptedTeacher, VirtualClock, answer, ask_all, in_turn, paid, question
-from stillhouse.errors import (
-    DeadlineExceeded,
-    ResourceExhausted,
-    Unavailable,
-)
+from stillhouse.errors import DeadlineExceeded, ResourceExhausted, TemporaryError, Unavailable
 from stillhouse.teachers.pacing import Pace, Pacer
 from stillhouse.teachers.patience import Patience
 from stillhouse.teachers.teacher import Answer, Question
@@ -101,12 +97,14 @@ def test_a_quota_that_stays_used_up_ends_the_question(clock: VirtualClock) -> No
         clock.run(ask_all(asked, question()))
 
 
-def test_a_retry_after_beyond_all_patience_is_not_waited_for(clock: VirtualClock) -> None:
-    asked = paid(ScriptedTeacher(in_turn(ResourceExhausted("daily quota", retry_after_seconds=40_000.0))), clock)
+@pytest.mark.parametrize("kind", [ResourceExhausted, Unavailable])
+def test_a_retry_after_beyond_all_patience_is_not_waited_for(clock: VirtualClock, kind: type[TemporaryError]) -> None:
+    asked = paid(ScriptedTeacher(in_turn(kind("closed today", retry_after_seconds=40_000.0))), clock)
     before = clock.now()
-    with pytest.raises(ResourceExhausted, match="daily quota"):
+    with pytest.raises(kind, match=r"scripted:model wants no call for 40000 s.*closed today.*are kept") as caught:
         clock.run(ask_all(asked, question()))
     assert clock.now() == before
+    assert caught.value.retry_after_seconds == 40_000.0
 
 
 def test_one_question_that_always_fails_is_given_up_while_others_succeed(clock: VirtualClock) -> None:
