@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass
 
 from stillhouse.errors import InvalidArgument
+from stillhouse.teachers.bucket import TokenBucket
 from stillhouse.teachers.clock import Clock, SystemClock
 from stillhouse.v1.teacher_pb2 import TeacherModel
 
@@ -158,37 +159,9 @@ class Turn:
             self._pacer._end(self._estimated_tokens, tokens)
 
 
-class _Bucket:
-    """A smooth quota: any 60 seconds see at most `per_minute`, a small burst included.
-
-    A call may start on what is there and go into debt, which later calls wait for; so one that is larger than the
-    burst passes too.
-    """
-
-    def __init__(self, per_minute: int, clock: Clock) -> None:
-        self._clock = clock
-        self._capacity = max(1.0, per_minute / 60 * _BURST_SECONDS)
-        self._per_second = max(per_minute - self._capacity, 0.96 * per_minute) / 60
-        self._level = self._capacity
-        self._filled_at = clock.now()
-
-    def wait_seconds(self, amount: float) -> float:
-        """Seconds until `amount` may be taken."""
-        self._fill()
-        missing = min(amount, self._capacity) - self._level
-        # After a sleep a rounding error may be missing, too little to sleep for.
-        return missing / self._per_second if missing > 1e-6 else 0.0
-
-    def take(self, amount: float) -> None:
-        """Takes `amount`, or gives it back where it is negative."""
-        self._fill()
-        self._level = min(self._capacity, self._level - amount)
-
-    def _fill(self) -> None:
-        now = self._clock.now()
-        self._level = min(self._capacity, self._level + (now - self._filled_at) * self._per_second)
-        self._filled_at = now
-
-
-def _bucket(per_minute: int | None, clock: Clock) -> _Bucket | None:
-    return None if per_minute is None else _Bucket(per_minute, clock)
+def _bucket(per_minute: int | None, clock: Clock) -> TokenBucket | None:
+    """A smooth quota: any 60 seconds see at most `per_minute`, a small burst included."""
+    if per_minute is None:
+        return None
+    burst = max(1.0, per_minute / 60 * _BURST_SECONDS)
+    return TokenBucket(max(per_minute - burst, 0.96 * per_minute) / 60, burst, clock.now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 
 import pytest
 
@@ -205,7 +204,7 @@ def test_the_reference_and_the_slots_name_the_caps() -> None:
     assert pace_of(TeacherModel(requests_per_minute=5, tokens_per_minute=6)) == Pace(None, 5, 6)
 
 
-@pytest.mark.parametrize("caps", list(itertools.permutations((0, None, None))))
-def test_a_cap_below_one_is_refused(caps: tuple[int | None, int | None, int | None]) -> None:
-    with pytest.raises(InvalidArgument, match="at least 1"):
-        Pace(*caps)
+@pytest.mark.parametrize("cap", ["concurrency", "requests_per_minute", "tokens_per_minute"])
+def test_a_cap_below_one_is_refused(cap: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"{cap} is -1; give at least 1"):
+        pace_of(TeacherModel(**{cap: -1}))
