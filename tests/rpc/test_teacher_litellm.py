@@ -45,7 +45,7 @@ async def openai_server(reply: Reply) -> AsyncIterator[tuple[str, list[dict[str,
 
     application = web.Application()
     application.router.add_post("/v1/chat/completions", complete)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -156,10 +156,10 @@ def test_429_carries_when_to_try_again() -> None:
     with pytest.raises(ResourceExhausted) as caught:
         _ask(_error(429, "slow down", headers={"Retry-After": "3.5"}))
     assert caught.value.retry_after_seconds == 3.5
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     with pytest.raises(ResourceExhausted) as caught:
         _ask(_error(429, "slow down", headers={"Retry-After": later}))
-    assert caught.value.retry_after_seconds == pytest.approx(85, abs=10)
+    assert caught.value.retry_after_seconds == pytest.approx(3300, abs=300)
     with pytest.raises(ResourceExhausted) as caught:
         _ask(_error(429, "slow down"))
     assert caught.value.retry_after_seconds is None
@@ -201,8 +201,8 @@ def test_one_question_is_one_call() -> None:
 
 def test_a_server_that_stalls_exceeds_the_deadline() -> None:
     async def stall(_: object) -> web.Response:
-        await asyncio.sleep(5)
-        return _completion("late")
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
 
     with pytest.raises(DeadlineExceeded, match=r"within 0\.3 s"):
         _ask(stall, deadline_seconds=0.3)

@@ -161,7 +161,7 @@ def test_a_schema_that_vertex_can_not_say_is_refused() -> None:
         _ask(lambda _: text_response("x"), question(response_schema={"type": "string", "pattern": "a+"}))
 
 
-def test_an_answer_of_a_megabyte_arrives() -> None:
+def test_an_answer_of_five_megabytes_arrives() -> None:
     assert len(_ask(lambda _: text_response("x" * 5_000_000)).text) == 5_000_000
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
+import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports import Pr
 from google.cloud.aiplatform_v1.types import Content, GenerateContentRequest, GenerationConfig, Part
 
 from stillhouse.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PERMANENT, EXIT_USAGE
-from vertex_emulator_process import emulator_command, vertex_emulator
+from vertex_emulator_process import EmulatorProcess, emulator_command, vertex_emulator
 
 
 def ask(address: str, seeds: range) -> list[str | None]:
@@ -60,7 +63,7 @@ def test_the_bill_log_has_every_call_that_was_answered(tmp_path: Path) -> None:
 
 
 def test_a_call_in_flight_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    with vertex_emulator(tmp_path, "--stall", "1") as server:
+    with vertex_emulator(tmp_path, "--stall", "1", "--openai-port", "0") as server:
         channel = grpc.insecure_channel(server.address)
         method = channel.unary_unary(
             "/google.cloud.aiplatform.v1.PredictionService/GenerateContent",
@@ -69,7 +72,7 @@ def test_a_call_in_flight_does_not_hold_up_the_end(tmp_path: Path) -> None:
         content = Content(role="user", parts=[Part(text="Hello")])
         model = "projects/p/locations/l/publishers/google/models/gemini-2.5-flash"
         call = method.future(GenerateContentRequest(model=model, contents=[content]), timeout=60)
-        grpc.channel_ready_future(channel).result(20)
+        _await_stalled(server)
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(20) == EXIT_INTERRUPTED
         assert call.exception(20) is not None
@@ -119,3 +122,15 @@ def test_the_command_line_starts_the_same_server(tmp_path: Path) -> None:
         process.kill()
         process.wait(20)
         process.stdout.close()
+
+
+def _await_stalled(server: EmulatorProcess) -> None:
+    """Returns once a call is in flight that will not be answered."""
+    assert server.openai_url is not None
+    give_up_at = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(f"{server.openai_url.removesuffix('/v1')}/stats", timeout=20) as response:
+            if json.load(response)["stalled"]:
+                return
+        assert time.monotonic() < give_up_at, "the call did not arrive"
+        time.sleep(0.02)

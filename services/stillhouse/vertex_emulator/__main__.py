@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serves; the exit code is 0, 130 after SIGINT, or that of the table in `stillhouse.errors`."""
     configure_logging("vertex_emulator")
     try:
-        config = EmulatorConfig.from_arguments(arguments)
+        config = EmulatorConfig.from_arguments(arguments, os.environ)
         with stop_on_signals() as stop:
             watch_runner(stop, os.environ)
             asyncio.run(_serve(config, stop))

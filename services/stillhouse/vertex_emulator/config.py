@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,9 +68,8 @@ class EmulatorConfig:
         return "https" if self.is_secure else "http"
 
     @classmethod
-    def from_arguments(cls, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> EmulatorConfig:
-        """Reads flags and environment once; a flag goes first. Raises InvalidArgument; argparse exits with 2."""
-        env = os.environ if environ is None else environ
+    def from_arguments(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> EmulatorConfig:
+        """Reads flags and environment; a flag goes first. Raises InvalidArgument; argparse exits with 2."""
         options = _parser().parse_args(list(arguments))
         return cls(
             host=options.host,
@@ -79,7 +77,7 @@ class EmulatorConfig:
             openai_port=options.openai_port,
             tls_certificate=options.tls_cert,
             tls_key=options.tls_key,
-            token=options.token if options.token is not None else env.get(TOKEN_VARIABLE),
+            token=options.token if options.token is not None else environ.get(TOKEN_VARIABLE),
             insecure=options.insecure,
             role=options.role,
             seed=options.seed,

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from stillhouse.errors import InvalidArgument, NotFound, ResourceExhausted, StillhouseError, Unavailable
 from stillhouse.roles.role import Message
+from stillhouse.rpc.config import DEFAULT_MESSAGE_BYTES
 from stillhouse.vertex_emulator.answers import EmulatedAnswer
 from stillhouse.vertex_emulator.desk import Desk
 from stillhouse.vertex_emulator.faults import Ending
@@ -23,7 +24,6 @@ from stillhouse.vertex_emulator.prompt import Prompt, json_schema
 from stillhouse.vertex_emulator.wire import known_model
 
 MODELS = ("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite")
-MAX_BODY_BYTES = 16 * 1024 * 1024
 
 _FINISH = {
     Ending.STOP: "stop",
@@ -77,7 +77,7 @@ def application(desk: Desk, token: str | None) -> web.Application:
             structlog.get_logger("stillhouse.vertex_emulator").error("call failed unexpectedly", exc_info=exc)
             return _error(500, f"Internal error encountered ({type(exc).__name__}).")
 
-    app = web.Application(middlewares=[guarded], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[guarded], client_max_size=DEFAULT_MESSAGE_BYTES)
     app.router.add_post("/v1/chat/completions", door.chat_completions)
     app.router.add_get("/v1/models", door.models)
     app.router.add_get("/stats", door.stats)
@@ -160,8 +160,8 @@ def _admits(request: web.Request, token: str) -> bool:
 
 def _message(message: Any) -> Message:
     content = message.get("content") if isinstance(message, dict) else None
-    if isinstance(content, list):
-        content = "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        content = "\n".join(str(part.get("text", "")) for part in content)
     if not isinstance(content, str) or message.get("role") not in ("system", "developer", "user", "assistant"):
         raise InvalidArgument("a message needs role (system, user, assistant) and content as text", field="messages")
     return Message("system" if message["role"] == "developer" else message["role"], content)

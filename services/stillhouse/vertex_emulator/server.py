@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillhouse.roles.role import Role, installed_roles, load_role
+from stillhouse.rpc.config import DEFAULT_MESSAGE_BYTES
 from stillhouse.teachers.prices import Price, price_of
 from stillhouse.v1.teacher_pb2 import TeacherModel
 from stillhouse.vertex_emulator.answers import ScriptedModel
@@ -24,7 +25,6 @@ from stillhouse.vertex_emulator.desk import Desk
 from stillhouse.vertex_emulator.openai_door import application
 from stillhouse.vertex_emulator.vertex import SERVICE, PredictionService
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 DRAIN_SECONDS = 1.0
 """How long calls in flight may take once it stops: nobody waits for a test server."""
 
@@ -37,12 +37,7 @@ class RunningEmulator:
     """`http://127.0.0.1:4711`, or https."""
     openai_url: str | None
     """`http://127.0.0.1:4712/v1`."""
-    desk: Desk
-
-    @property
-    def bill(self) -> Bill:
-        """The counts."""
-        return self.desk.bill
+    bill: Bill
 
 
 @dataclass(frozen=True)
@@ -55,13 +50,13 @@ class _Tls:
 
 
 @asynccontextmanager
-async def emulator(config: EmulatorConfig, role: Role | None = None) -> AsyncIterator[RunningEmulator]:
-    """Serves while the context lasts. `role` is used instead of the one that the configuration names.
+async def emulator(config: EmulatorConfig) -> AsyncIterator[RunningEmulator]:
+    """Serves while the context lasts.
 
     Raises NotFound for a missing certificate, FailedPrecondition for a port in use or a file that can't be written,
     InvalidArgument for an unknown role.
     """
-    model = ScriptedModel(role or chosen_role(config.role), seed=config.seed, recorded_faults=config.recorded_faults)
+    model = ScriptedModel(_role(config.role), seed=config.seed, recorded_faults=config.recorded_faults)
     tls = _tls(config)
     async with AsyncExitStack() as stack:
         desk = Desk(model, config.conditions, Bill(_price, log=config.bill_log, stats=config.stats), seed=config.seed)
@@ -71,10 +66,10 @@ async def emulator(config: EmulatorConfig, role: Role | None = None) -> AsyncIte
         if config.openai_port is not None:
             openai_port = await _open_http(config, config.openai_port, desk, tls, stack)
             openai_url = f"{config.scheme}://{_join(config.host, openai_port)}/v1"
-        yield RunningEmulator(f"{config.scheme}://{_join(config.host, port)}", openai_url, desk)
+        yield RunningEmulator(f"{config.scheme}://{_join(config.host, port)}", openai_url, desk.bill)
 
 
-def chosen_role(name: str | None) -> Role:
+def _role(name: str | None) -> Role:
     """The role of that name, or the only one. Raises InvalidArgument that names those there are."""
     if name is not None:
         return load_role(name)
@@ -87,8 +82,8 @@ def chosen_role(name: str | None) -> Role:
 async def _open_grpc(config: EmulatorConfig, desk: Desk, tls: _Tls | None, stack: AsyncExitStack) -> int:
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", DEFAULT_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", DEFAULT_MESSAGE_BYTES),
             # Without it a second server on the same port would quietly take half of the calls.
             ("grpc.so_reuseport", 0),
         ]

@@ -18,7 +18,7 @@ from google.rpc.status_pb2 import Status
 
 from stillhouse.errors import InvalidArgument, NotFound, ResourceExhausted, StillhouseError, Unavailable
 from stillhouse.vertex_emulator.desk import Desk
-from stillhouse.vertex_emulator.wire import REQUEST, RESPONSE, chunk_of, last_chunk_of, prompt_of, response_of
+from stillhouse.vertex_emulator.wire import REQUEST, RESPONSE, prompt_of, response_of
 
 SERVICE = "google.cloud.aiplatform.v1.PredictionService"
 DOMAIN = "googleapis.com"
@@ -64,7 +64,8 @@ class PredictionService:
         await self._authenticate(context)
         try:
             prompt = prompt_of(request)
-            return response_of(prompt, await self._desk.answer(prompt))
+            answer = await self._desk.answer(prompt)
+            return response_of(prompt, answer.text, answer)
         except Exception as exc:
             await _abort(exc, context)
 
@@ -74,7 +75,7 @@ class PredictionService:
         try:
             prompt = prompt_of(request)
             async for piece, answer in self._desk.stream(prompt):
-                yield chunk_of(prompt, piece) if answer is None else last_chunk_of(prompt, piece, answer)
+                yield response_of(prompt, piece, answer)
         except Exception as exc:
             await _abort(exc, context)
 

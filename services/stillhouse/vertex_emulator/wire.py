@@ -27,6 +27,7 @@ _SCHEMA: Any = openapi.Schema.pb()
 
 _PUBLISHER_MODEL = re.compile(r"projects/[^/]+/locations/[^/]+/publishers/[^/]+/models/([^/@]+)(?:@[^/]*)?")
 _ROLES = {"user": "user", "model": "assistant", "": "user"}
+_NOT_OFFERED = frozenset({"tools", "tool_config", "cached_content", "model_armor_config"})
 _READ = ("temperature", "seed", "max_output_tokens", "thinking_config", "response_schema", "response_json_schema")
 _FINISH: dict[Ending, Any] = {
     Ending.STOP: Candidate.FinishReason.STOP,
@@ -38,9 +39,9 @@ _FINISH: dict[Ending, Any] = {
 
 def prompt_of(request: Any) -> Prompt:
     """A GenerateContentRequest as a prompt. Raises InvalidArgument naming the field, or NotFound for the model."""
-    for field in ("tools", "tool_config", "cached_content", "model_armor_config"):
-        if request.HasField(field) if field not in ("tools", "cached_content") else getattr(request, field):
-            raise InvalidArgument(f"{field} is not offered by this server", field=field)
+    for field, _ in request.ListFields():
+        if field.name in _NOT_OFFERED:
+            raise InvalidArgument(f"{field.name} is not offered by this server", field=field.name)
     config = request.generation_config
     messages = [_message("system", request.system_instruction.parts)] if request.HasField("system_instruction") else []
     messages += [_message(_role(content.role), content.parts) for content in request.contents]
@@ -69,27 +70,15 @@ def known_model(name: str) -> str:
     return name
 
 
-def response_of(prompt: Prompt, answer: EmulatedAnswer) -> Any:
-    """The whole answer as a GenerateContentResponse."""
-    response = chunk_of(prompt, answer.text)
-    _finish(response, answer)
-    return response
-
-
-def chunk_of(prompt: Prompt, text: str) -> Any:
-    """A piece of a streamed answer."""
+def response_of(prompt: Prompt, text: str, answer: EmulatedAnswer | None) -> Any:
+    """The whole answer, or a piece of a streamed one; with `answer` it says how that ended and what it used."""
     response = RESPONSE(model_version=prompt.model, response_id=prompt.digest[:24])
     candidate = response.candidates.add()
     if text:
         candidate.content.role = "model"
         candidate.content.parts.add().text = text
-    return response
-
-
-def last_chunk_of(prompt: Prompt, text: str, answer: EmulatedAnswer) -> Any:
-    """The last piece of a streamed answer, with how it ended and what it used."""
-    response = chunk_of(prompt, text)
-    _finish(response, answer)
+    if answer is not None:
+        _finish(response, answer)
     return response
 
 

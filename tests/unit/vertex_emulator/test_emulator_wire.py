@@ -153,7 +153,7 @@ def test_an_unknown_model_is_not_found() -> None:
 )
 def test_an_answer_says_how_it_ended(ending: Ending, reason: Candidate.FinishReason) -> None:
     text = "Hello" if ending in (Ending.STOP, Ending.LENGTH) else ""
-    response = response_of(prompt_of(request()), EmulatedAnswer(text, ending, 10, 2, 30))
+    response = response_of(prompt_of(request()), text, EmulatedAnswer(text, ending, 10, 2, 30))
     assert isinstance(response, RESPONSE)
     assert response.candidates[0].finish_reason == reason
     assert bool(response.candidates[0].content.parts) == bool(text)
@@ -163,6 +163,15 @@ def test_an_answer_says_how_it_ended(ending: Ending, reason: Candidate.FinishRea
 
 
 def test_an_empty_answer_has_no_candidate() -> None:
-    response = response_of(prompt_of(request()), EmulatedAnswer("", Ending.EMPTY, 10, 0, 30))
+    response = response_of(prompt_of(request()), "", EmulatedAnswer("", Ending.EMPTY, 10, 0, 30))
     assert not response.candidates
     assert response.usage_metadata.prompt_token_count == 10
+
+
+def test_a_message_in_parts_is_read_if_all_of_it_is_text() -> None:
+    parts: list[dict[str, Any]] = [{"type": "text", "text": "Hello"}, {"type": "text", "text": "there"}]
+    body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": parts}]}
+    assert openai_door.prompt_of(body).messages == (Message("user", "Hello\nthere"),)
+    parts.append({"type": "image_url", "image_url": {"url": "https://a/b.png"}})
+    with pytest.raises(InvalidArgument, match="content as text"):
+        openai_door.prompt_of(body)
