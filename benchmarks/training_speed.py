@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -182,8 +183,9 @@ def peer_arguments(recipe: Recipe, scratch: Path, *, use_cpu: bool) -> Any:
 
 def peer_rows(work: Work, directory: Path) -> list[dict[str, list[int]]]:
     """The trainer's own tokens and labels, in the order in which it takes them."""
+    from stillhouse.chat_tokenizer import ChatTokenizer
     from stillhouse.trainer.batches import Plan
-    from stillhouse.trainer.examples import ChatTokenizer, tokenize_records
+    from stillhouse.trainer.examples import tokenize_records
 
     recipe = work.recipe
     examples = tokenize_records(
@@ -215,7 +217,7 @@ def measure_here(arguments: argparse.Namespace) -> int:
     disable_progress_bar()
     (precision,) = arguments.precision
     work, config = the_work(quick=arguments.quick, steps=arguments.steps, precision=precision), TrainerConfig.from_env()
-    directory = builtin_directory(work.base, config.cache_directory)
+    directory = builtin_directory(work.base, config.cache_directory, stopping=threading.Event())
     measure = {OURS: measure_ours, PEER: measure_peer}[arguments.measure]
     with tempfile.TemporaryDirectory(prefix="training-speed-") as folder:
         measured = measure(work, directory, config, Path(folder))
