@@ -131,6 +131,7 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(desk: Desk) -> None:
         (["--max-records", "0"], "--max-records"),
         (["--min-score", "1.5"], "--min-score"),
         (["--output", "events.log"], "--output"),
+        (["--output", "."], "--output"),
     ],
 )
 def test_wrong_usage_exits_with_2_and_names_the_option(desk: Desk, arguments: list[str], said: str) -> None:
@@ -177,7 +178,10 @@ def test_a_place_that_cannot_be_written_is_named(desk: Desk) -> None:
     assert outcome.code == 65
     assert "unforeseen" not in outcome.err
     desk.data.mkdir()
-    assert "unforeseen" not in desk.generate("--max-records", 1, "--overwrite").err
+    for how in ("--overwrite", "--resume"):
+        outcome = desk.generate("--max-records", 1, how)
+        assert outcome.code == 65
+        assert f"{desk.data} can't be written: Is a directory" in outcome.err
 
 
 def test_two_at_a_time_do_not_write_the_same_file(desk: Desk) -> None:

@@ -63,6 +63,15 @@ def test_a_retry_of_the_same_model_makes_fresh_attempts_and_a_resume_undoes_noth
     assert desk.billed == billed
 
 
+def test_a_retry_after_a_kill_passes_over_half_a_dead_letter(desk: Desk) -> None:
+    desk.generate("--max-records", 40, "--attempts", 1)
+    letters = desk.files.dead_letters.read_bytes().splitlines(keepends=True)
+    desk.files.dead_letters.write_bytes(b"".join(letters[:3]) + letters[3][:100])
+    outcome = desk.retry("--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["attempted"] == 3
+
+
 def test_nothing_to_retry_is_said(desk: Desk) -> None:
     outcome = desk.retry()
     assert outcome.code == 65

@@ -104,14 +104,14 @@ def json_line(values: Mapping[str, object], *, sort_keys: bool = True) -> str:
 def replacing(path: Path) -> Iterator[IO[str]]:
     """A text file that takes the place of `path` when the block ends well, and never half of it.
 
-    Raises NotFound, PermissionDenied or ResourceExhausted as the file system does.
+    Raises what `unwritable` makes of an error of the file system.
     """
     try:
         stream = NamedTemporaryFile(  # noqa: SIM115 - closed below, before it is renamed
             "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
         )
     except OSError as exc:
-        raise _file_error(path, exc) from exc
+        raise unwritable(path, exc) from exc
     temporary = Path(stream.name)
     try:
         with stream:
@@ -120,10 +120,24 @@ def replacing(path: Path) -> Iterator[IO[str]]:
         temporary.replace(path)
     except OSError as exc:
         temporary.unlink(missing_ok=True)
-        raise _file_error(path, exc) from exc
+        raise unwritable(path, exc) from exc
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def unwritable(path: Path | str, exc: OSError) -> StillhouseError:
+    """The error of a file that can't be written: its class says whether another place helps, or space, or time."""
+    words = f"{path} can't be written: {exc.strerror or exc}"
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ResourceExhausted(f"{words}; free some space")
+    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return PermissionDenied(f"{words}; name another place")
+    if exc.errno == errno.ENOENT:
+        return NotFound(f"{words}; make its folder first")
+    if exc.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL):
+        return InvalidArgument(f"{words}; name another place")
+    return Unavailable(words)
 
 
 def _umask() -> int:
@@ -137,22 +151,14 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as stream:
             yield stream
+    except FileNotFoundError as exc:
+        raise NotFound(f"no such file: {path}") from exc
+    except PermissionError as exc:
+        raise PermissionDenied(f"{path} can't be opened: {exc.strerror}; may you read it?") from exc
+    except (IsADirectoryError, NotADirectoryError) as exc:
+        raise InvalidArgument(f"{path} is no file: {exc.strerror}") from exc
     except OSError as exc:
-        raise _file_error(path, exc) from exc
-
-
-def _file_error(path: Path, exc: OSError) -> StillhouseError:
-    if isinstance(exc, FileNotFoundError):
-        return NotFound(f"no such file: {path}")
-    if isinstance(exc, PermissionError):
-        return PermissionDenied(f"{path} can't be opened: {exc.strerror}")
-    if isinstance(exc, (IsADirectoryError, NotADirectoryError)):
-        return InvalidArgument(f"{path} is no file: {exc.strerror}")
-    if exc.errno == errno.EROFS:
-        return PermissionDenied(f"{path} can't be written: {exc.strerror}")
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceExhausted(f"{path} can't be written: {exc.strerror}; free some space")
-    return Unavailable(f"{path}: {exc.strerror or exc}")
+        raise Unavailable(f"{path} can't be read: {exc.strerror or exc}") from exc
 
 
 def _object(text: str, place: str) -> dict[str, Any]:

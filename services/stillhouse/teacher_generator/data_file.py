@@ -19,18 +19,24 @@ from stillhouse.dataset.lines import lines_of
 from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillhouse.roles.role import load_role
 from stillhouse.teacher_generator.asking import label_of
-from stillhouse.teacher_generator.data_files import DataFiles, Mode, alone, keep_retries, open_text, records_present
+from stillhouse.teacher_generator.data_files import (
+    DataFiles,
+    Mode,
+    alone,
+    cut_half_line,
+    keep_retries,
+    open_text,
+    records_present,
+)
 from stillhouse.teacher_generator.dead_letters import gather_dead_letters, retried_concepts
 from stillhouse.teacher_generator.generation import Generation, Sources
 from stillhouse.teacher_generator.ledger import Ledger, LedgerFiles, StageTally
-from stillhouse.teacher_generator.options import options_of
+from stillhouse.teacher_generator.options import GenerationOptions, options_of
 from stillhouse.teacher_generator.progress import Reporter
 from stillhouse.teacher_generator.stage import purse_of, stage_asker
 from stillhouse.teachers.dialogue import Concept
 from stillhouse.v1.common_pb2 import Progress
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
-
-__all__ = ["DataFiles", "FileGeneration", "FileOutcome"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class FileGeneration:
         `Generation.run` raises.
         """
         role = load_role(request.role.name)
-        options_of(request, role)
+        options = options_of(request, role)
         if files.records.exists() and not (resume or overwrite):
             raise FailedPrecondition(
                 f"{files.records} is there already; --resume goes on with it, --overwrite starts it anew (answers that "
@@ -89,7 +95,7 @@ class FileGeneration:
             with ExitStack() as stack:
                 mode: Mode = "a" if resume else "w"
                 streams = _opened(stack, (files.records, mode), (files.calls, mode), (files.dead_letters, "w"))
-                outcome = self._run(request, read, Ledger(role, streams, present.total(), present))
+                outcome = self._run(request, options, read, Ledger(role, streams, present.total(), present))
             _gather(outcome, [files.dead_letters], files)
             return outcome
 
@@ -99,21 +105,20 @@ class FileGeneration:
         Raises NotFound where there are no dead letters, and what `Generation.run` raises.
         """
         role = load_role(request.role.name)
-        options_of(request, role)
+        options = options_of(request, role)
         with alone(files):
-            letters = files.retried_letters
+            letters, present = files.retried_letters, records_present(files.records, role)
             if not letters.exists():
                 # Until the retry has ended the letters lie aside, so that one that is stopped finds all of them again.
                 if not files.dead_letters.is_file():
                     raise NotFound(f"no such file: {files.dead_letters}; nothing was set aside")
-                answered = records_present(files.records, role)
-                gather_dead_letters([files.dead_letters], letters, is_answered=lambda digest: digest in answered)
-            present = records_present(files.records, role)
+                cut_half_line(files.dead_letters)
+                gather_dead_letters([files.dead_letters], letters, is_answered=lambda digest: digest in present)
             with ExitStack() as stack:
                 streams = _opened(stack, (files.records, "a"), (files.retried_calls, "w"), (files.dead_letters, "w"))
                 ledger = Ledger(role, streams, present.total(), present, is_retry=True)
                 model = label_of(request.stages[0].teacher)
-                outcome = self._run(request, lambda: retried_concepts(letters, model=model), ledger)
+                outcome = self._run(request, options, lambda: retried_concepts(letters, model=model), ledger)
             with open_text(files.calls, "a") as stream:
                 stream.writelines(lines_of(files.retried_calls))
             _gather(outcome, [letters, files.dead_letters], files)
@@ -122,9 +127,12 @@ class FileGeneration:
             return outcome
 
     def _run(
-        self, request: GenerateRecordsRequest, concepts: Callable[[], Iterator[Concept]], ledger: Ledger
+        self,
+        request: GenerateRecordsRequest,
+        options: GenerationOptions,
+        concepts: Callable[[], Iterator[Concept]],
+        ledger: Ledger,
     ) -> FileOutcome:
-        options = options_of(request, ledger.role)
         purse = purse_of(request, self.log, self.environ)
         reporter = Reporter(ledger, self.report)
         sources = Sources(

@@ -6,20 +6,19 @@ DATA.generation.json, the request, which a retry needs. It asks nobody.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, TextIO
+from typing import Literal, TextIO
 
 from google.protobuf import json_format
 
 from stillhouse.dataset.importing import read_candidates
-from stillhouse.dataset.lines import json_line, lines_of, read_rows, replacing
-from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
+from stillhouse.dataset.lines import json_line, lines_of, read_rows, replacing, unwritable
+from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillhouse.roles.role import Role
 from stillhouse.teachers.dialogue import inputs_digest
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
@@ -35,7 +34,9 @@ class DataFiles:
     records: Path
 
     def __post_init__(self) -> None:
-        """Raises InvalidArgument for a name that is taken by what lies beside the data."""
+        """Raises InvalidArgument for a name that is none, or is taken by what lies beside the data."""
+        if self.records.name in ("", ".."):
+            raise InvalidArgument(f"{self.records} is a folder; name a file in it, DATA.jsonl")
         if self.records.suffix == ".log":
             raise InvalidArgument(f"{self.records} is where events are logged; name the output DATA.jsonl")
 
@@ -72,10 +73,10 @@ class DataFiles:
     def read_request(self) -> GenerateRecordsRequest:
         """What the data file was generated with. Raises NotFound or InvalidArgument."""
         try:
-            request = json_format.Parse(self.request.read_text(encoding="utf-8"), GenerateRecordsRequest())
-        except FileNotFoundError as exc:
-            raise NotFound(f"no such file: {self.request}; {self.records} was not made by stillhouse generate") from exc
-        except (json_format.ParseError, UnicodeDecodeError) as exc:
+            request = json_format.Parse("".join(lines_of(self.request)), GenerateRecordsRequest())
+        except NotFound as exc:
+            raise NotFound(f"{exc.message}; {self.records} was not made by stillhouse generate") from exc
+        except json_format.ParseError as exc:
             raise InvalidArgument(f"{self.request} is no generation request: {exc}") from exc
         if not request.stages:
             raise InvalidArgument(f"{self.request} names no model that was asked; generate {self.records} again")
@@ -104,26 +105,21 @@ def alone(files: DataFiles) -> Iterator[None]:
 
 
 def open_text(path: Path, mode: Mode) -> TextIO:
-    """The text file, opened to write. Raises PermissionDenied, FailedPrecondition or ResourceExhausted."""
+    """The text file, opened to write. Raises what `unwritable` makes of an error of the file system."""
     try:
         return path.open(mode, encoding="utf-8", newline="\n")
-    except PermissionError as exc:
-        raise PermissionDenied(f"{path} can't be written: {exc.strerror}; name another output") from exc
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceExhausted(f"{path} can't be written: {exc.strerror}; free some space") from exc
-        raise FailedPrecondition(f"{path} can't be written: {exc.strerror or exc}; name another output") from exc
+        raise unwritable(path, exc) from exc
 
 
 def records_present(path: Path, role: Role) -> Counter[int]:
-    """What is in the data file, by `inputs_digest`, after half a line at its end, which a kill may leave, is cut off.
+    """What is in the data file, by `inputs_digest`, after half a line at its end is cut off.
 
     Nothing, where there is no such file. Raises InvalidArgument that names file and line where a line is corrupt.
     """
     if not path.exists():
         return Counter()
-    with path.open("r+b") as stream:
-        _cut_half_line(stream)
+    cut_half_line(path)
     rows = read_candidates(lines_of(path), source=path.name, shape=role)
     return Counter(inputs_digest(candidate.inputs) for candidate in rows)
 
@@ -132,23 +128,30 @@ def keep_retries(calls: Path) -> None:
     """Leaves of a calls file only what retries asked: all else is written afresh, from the log."""
     if not calls.exists():
         return
-    with calls.open("r+b") as stream:
-        _cut_half_line(stream)
+    cut_half_line(calls)
     with replacing(calls) as kept:
         for row in read_rows(lines_of(calls), source=calls.name):
             if row.values.get("retry"):
                 kept.write(json_line(row.values))
 
 
-def _cut_half_line(stream: IO[bytes]) -> None:
-    end = position = stream.seek(0, 2)
-    while position > 0:
-        start = max(0, position - 65_536)
-        stream.seek(start)
-        found = stream.read(position - start).rfind(b"\n")
-        if found >= 0:
-            position = start + found + 1
-            break
-        position = start
-    if position != end:
-        stream.truncate(position)
+def cut_half_line(path: Path) -> None:
+    """Cuts off what stands behind the last line break: a kill may leave half a line.
+
+    Raises what `unwritable` makes of an error of the file system.
+    """
+    try:
+        with path.open("r+b") as stream:
+            end = position = stream.seek(0, 2)
+            while position > 0:
+                start = max(0, position - 65_536)
+                stream.seek(start)
+                found = stream.read(position - start).rfind(b"\n")
+                if found >= 0:
+                    position = start + found + 1
+                    break
+                position = start
+            if position != end:
+                stream.truncate(position)
+    except OSError as exc:
+        raise unwritable(path, exc) from exc

@@ -12,8 +12,7 @@ from typing import IO, Any
 
 from stillhouse.dataset.calls import CallFigures
 from stillhouse.dataset.digest_set import DigestSet
-from stillhouse.dataset.lines import json_line
-from stillhouse.errors import ResourceExhausted
+from stillhouse.dataset.lines import json_line, unwritable
 from stillhouse.roles.role import Role
 from stillhouse.teacher_generator.dead_letters import dead_letter_line
 from stillhouse.teachers.dialogue import Call, Concept, Outcome, inputs_digest
@@ -116,9 +115,7 @@ class Ledger:
             stream.write(line)
             stream.flush()
         except OSError as exc:
-            raise ResourceExhausted(
-                f"{stream.name} can't be written: {exc.strerror or exc}; free some space, answers so far are kept"
-            ) from exc
+            raise unwritable(stream.name, exc) from exc
 
 
 def record_line(

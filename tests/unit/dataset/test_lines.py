@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from stillhouse.dataset.lines import MAX_LINE_BYTES, count_lines, json_line, lines_of, read_rows, replacing
-from stillhouse.errors import InvalidArgument, NotFound
+from stillhouse.dataset.lines import MAX_LINE_BYTES, count_lines, json_line, lines_of, read_rows, replacing, unwritable
+from stillhouse.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    StillhouseError,
+    Unavailable,
+)
 
 
 def test_rows_know_their_file_and_line_and_blank_lines_are_counted() -> None:
@@ -85,5 +94,26 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="absent"), replacing(tmp_path / "absent" / "out.jsonl"):
+    with (
+        pytest.raises(NotFound, match=r"absent/out.jsonl can't be written.*make its folder first"),
+        replacing(tmp_path / "absent" / "out.jsonl"),
+    ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "remedy"),
+    [
+        (errno.ENOSPC, ResourceExhausted, "free some space"),
+        (errno.EACCES, PermissionDenied, "name another place"),
+        (errno.EROFS, PermissionDenied, "name another place"),
+        (errno.EISDIR, InvalidArgument, "name another place"),
+        (errno.ENOTDIR, InvalidArgument, "name another place"),
+        (errno.EIO, Unavailable, "Input/output error"),
+    ],
+)
+def test_what_cannot_be_written_is_named_with_the_remedy(number: int, kind: type[StillhouseError], remedy: str) -> None:
+    error = unwritable(Path("out.jsonl"), OSError(number, os.strerror(number)))
+    assert type(error) is kind
+    assert error.message.startswith("out.jsonl can't be written: ")
+    assert error.message.endswith(remedy)
