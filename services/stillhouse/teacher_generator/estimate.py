@@ -67,11 +67,7 @@ def estimate(request: GenerateRecordsRequest, role: Role, concepts: Iterable[Map
 
 
 def _stage(
-    stage: StageOptions,
-    records: int,
-    sample: list[Mapping[str, str]],
-    role: Role,
-    request: GenerateRecordsRequest,
+    stage: StageOptions, records: int, sample: list[Mapping[str, str]], role: Role, request: GenerateRecordsRequest
 ) -> StageEstimate:
     model, manner = stage.model, stage.manner
     if model is None or manner is None:
@@ -84,18 +80,11 @@ def _stage(
     prompt_tokens = sum(characters) // max(len(characters), 1) // _CHARACTERS_A_TOKEN
     thinking = THINKING_TOKENS if manner.thinking_budget is None else manner.thinking_budget
     output_tokens = min(ANSWER_TOKENS + thinking, manner.max_output_tokens)
-    calls = tuple(round(records * factor) for factor in CALLS_A_RECORD)
+    least, most = (round(records * factor) for factor in CALLS_A_RECORD)
     price = price_of(model, request.prices)
-    cost = None if price is None else tuple(count * price.cost(prompt_tokens, output_tokens) for count in calls)
-    return StageEstimate(
-        stage.name,
-        model.model,
-        records,
-        (calls[0], calls[1]),
-        prompt_tokens,
-        output_tokens,
-        None if cost is None else (cost[0], cost[1]),
-    )
+    a_call = None if price is None else price.cost(prompt_tokens, output_tokens)
+    cost = None if a_call is None else (least * a_call, most * a_call)
+    return StageEstimate(stage.name, model.model, records, (least, most), prompt_tokens, output_tokens, cost)
 
 
 async def _ask_nobody(_: Question) -> LoggedAnswer:

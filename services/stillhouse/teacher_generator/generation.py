@@ -28,6 +28,8 @@ from stillhouse.teachers.judging import BALANCE, Judge
 from stillhouse.teachers.teacher import Question
 
 REACHED, EXHAUSTED = "target reached", "concepts exhausted"
+STOPPING = "stopping"
+"""A stop is asked for; calls under way are awaited."""
 _POLL_SECONDS = 0.2
 _AHEAD = 8
 """Concepts that may wait behind a slow one, for each that is asked about."""
@@ -79,7 +81,10 @@ class Generation:
         stopping: Event | None = None,
         on_progress: Callable[[StageTally, StageOptions], None] = lambda *_: None,
     ) -> None:
-        """`on_progress` hears of every settled concept, several times a second of a wait, and of each stage's end."""
+        """`on_progress` hears of every settled concept, several times a second of a wait, and of each stage's end.
+
+        Where a stop is asked for, it hears so before calls under way are awaited.
+        """
         self._role = role
         self._options = options
         self._sources = sources
@@ -132,7 +137,7 @@ class Generation:
         window = Window()
         try:
             while True:
-                self._raise_if_stopping()
+                self._raise_if_stopping(tally, stage)
                 while self._has_room(window, stage, asker.width, tally) and (concept := next(concepts, None)):
                     window.begin(dialogue.pursue(concept))
                 if not window:
@@ -158,8 +163,10 @@ class Generation:
         rate = (tally.accepted + 1) / (tally.attempted + 1)
         return window.running < math.ceil((remaining - window.ready) / rate)
 
-    def _raise_if_stopping(self) -> None:
+    def _raise_if_stopping(self, tally: StageTally, stage: StageOptions) -> None:
         if self._stopping.is_set():
+            tally.ended = STOPPING
+            self._on_progress(tally, stage)
             raise Cancelled("stopped on request; every answer so far is kept, the same command goes on")
 
     def _settle(self, outcome: Outcome, stage: StageOptions, model: str, tally: StageTally) -> None:
@@ -206,7 +213,7 @@ class Generation:
     def _import(self, stage: StageOptions, tally: StageTally) -> bool:
         judge = Judge(self._role, self._options.guards, stage.min_score, self._options.metric)
         for candidate in self._sources.imported(stage):
-            self._raise_if_stopping()
+            self._raise_if_stopping(tally, stage)
             tally.attempted += 1
             if self._take_imported(candidate, judge, stage):
                 tally.accepted += 1

@@ -25,8 +25,16 @@ from quiz_role import QuizRole
 from stillhouse.artifacts.answers import LoggedAnswer
 from stillhouse.errors import Cancelled, InvalidArgument, PermissionDenied
 from stillhouse.roles.role import Example
+from stillhouse.teacher_generator.generation import STOPPING
+from stillhouse.teacher_generator.ledger import StageTally
+from stillhouse.teacher_generator.options import StageOptions
 from stillhouse.teachers.dialogue import inputs_digest
 from stillhouse.teachers.teacher import Question
+
+
+async def until_finishing(asker: ScriptedAsker) -> None:
+    while not asker.finished:
+        await asyncio.sleep(0.001)
 
 
 def test_lines_are_in_the_order_of_the_concepts_whatever_order_answers_come_in() -> None:
@@ -78,15 +86,21 @@ def test_no_more_are_asked_about_at_a_time_than_the_asker_is_wide() -> None:
 
 
 def test_the_target_is_reached_exactly_and_surplus_answers_are_waited_for() -> None:
-    async def first_is_last(question: Question) -> LoggedAnswer:
-        await asyncio.sleep(0.01 if asked_about(question) == "q1" else 0.03)
+    surplus = asyncio.Event()
+
+    async def fifth_is_late(question: Question) -> LoggedAnswer:
+        if asked_about(question) == "q4":
+            await surplus.wait()
+        if asked_about(question) == "q5":
+            surplus.set()
+            await until_finishing(asker)
         return logged(GOOD if asked_about(question) in ("q1", "q4", "q5") else POOR)
 
-    asker = ScriptedAsker(first_is_last, width=8)
+    asker = ScriptedAsker(fifth_is_late, width=8)
     run = Run([stage(records=2)], {"s": asker}, concepts(30))
     run.run()
     assert run.asked == ["q1", "q4"]
-    assert asker.kept == len(asker.asked)
+    assert asker.kept == len(asker.asked) == 5
     assert asker.in_flight == 0
 
 
@@ -103,18 +117,28 @@ def test_near_the_target_no_more_are_asked_about_than_it_takes() -> None:
 def test_a_request_to_stop_keeps_what_is_in_flight_and_starts_nothing_more() -> None:
     stopping = Event()
 
+    heard: list[tuple[str, int]] = []
+
     async def stop_at_seven(question: Question) -> LoggedAnswer:
         if asked_about(question) == "q7":
             stopping.set()
-        await asyncio.sleep(0.02)
+        if stopping.is_set():
+            await until_finishing(asker)
         return logged(GOOD)
 
     asker = ScriptedAsker(stop_at_seven, width=4)
-    run = Run([stage()], {"s": asker}, concepts(100), stopping=stopping)
+    run = Run(
+        [stage()],
+        {"s": asker},
+        concepts(100),
+        stopping=stopping,
+        on_progress=lambda tally, _: heard.append((tally.ended, asker.in_flight)),
+    )
     with pytest.raises(Cancelled, match="the same command goes on"):
         run.run()
-    assert asker.finished
-    assert asker.kept == len(asker.asked) <= 12
+    assert heard[-1] == (STOPPING, 2)
+    assert asker.questions == [f"q{number}" for number in range(1, 9)]
+    assert asker.kept == len(asker.asked)
     assert run.asked == [f"q{number}" for number in range(1, len(run.asked) + 1)]
 
 
@@ -193,17 +217,18 @@ def test_guards_refuse_what_is_generated() -> None:
 
 
 def test_progress_is_told_while_nothing_settles() -> None:
-    heard = []
+    heard: list[int] = []
+    heard_twice = asyncio.Event()
 
-    async def slowly(_: Question) -> LoggedAnswer:
-        await asyncio.sleep(0.5)
+    def hear(tally: StageTally, _: StageOptions) -> None:
+        heard.append(tally.attempted)
+        if heard.count(0) == 2:
+            heard_twice.set()
+
+    async def once_heard(_: Question) -> LoggedAnswer:
+        await heard_twice.wait()
         return logged(GOOD)
 
-    run = Run(
-        [stage(records=1)],
-        {"s": ScriptedAsker(slowly)},
-        concepts(1),
-        on_progress=lambda tally, _: heard.append(tally.attempted),
-    )
+    run = Run([stage(records=1)], {"s": ScriptedAsker(once_heard)}, concepts(1), on_progress=hear)
     run.run()
-    assert heard.count(0) >= 2
+    assert heard[-1] == 1
