@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from stillhouse.dataset.balance import BalanceLimit, checked_limits
 from stillhouse.dataset.split import SplitFractions
-from stillhouse.errors import FailedPrecondition, InvalidArgument
+from stillhouse.errors import InvalidArgument
 from stillhouse.roles.metric_reference import Metric, load_metric
+from stillhouse.roles.requested import check_guards, check_version
 from stillhouse.roles.role import Role
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest
 
@@ -35,15 +36,10 @@ def options_of(request: BuildDatasetRequest, role: Role) -> BuildOptions:
     Raises FailedPrecondition where the request is for another version of the role, InvalidArgument that names the field
     where a value is out of range or a guard, a metric or an import is not there.
     """
-    if request.role.version != role.version:
-        raise FailedPrecondition(
-            f"the request is for version {request.role.version} of role {role.name!r}, installed is {role.version};"
-            " plan the run again with the installed version",
-            field="role.version",
-        )
+    check_version(role, request.role)
     if not request.imports:
         raise InvalidArgument("the data set has no import; name recorded answers", field="imports")
-    _check_guards(request, role)
+    check_guards(role, request.guards)
     for field in ("min_score", "min_mean_score"):
         value = getattr(request, field)
         if not 0 <= value <= 1:
@@ -63,11 +59,3 @@ def options_of(request: BuildDatasetRequest, role: Role) -> BuildOptions:
         ),
         metric=load_metric(request.metric) if request.metric else role.score,
     )
-
-
-def _check_guards(request: BuildDatasetRequest, role: Role) -> None:
-    for name in request.guards:
-        if name not in role.guard_names:
-            raise InvalidArgument(
-                f"role {role.name!r} has no guard {name!r}; it has {', '.join(role.guard_names)}", field="guards"
-            )

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stillhouse.dataset.balance import BalanceLimit, checked_limits
-from stillhouse.errors import FailedPrecondition, InvalidArgument
+from stillhouse.errors import InvalidArgument
 from stillhouse.roles.metric_reference import Metric, load_metric
+from stillhouse.roles.requested import check_guards, check_version
 from stillhouse.roles.role import Role
 from stillhouse.teachers.dialogue import Manner, manner_of
 from stillhouse.v1.dataset_builder_pb2 import DatasetImport
@@ -66,19 +67,10 @@ def options_of(request: GenerateRecordsRequest, role: Role) -> GenerationOptions
     Raises FailedPrecondition where it is for another version of the role, InvalidArgument that names the field where a
     value is out of range or a guard or a metric is not there.
     """
-    if request.role.version != role.version:
-        raise FailedPrecondition(
-            f"the request is for version {request.role.version} of role {role.name!r}, installed is {role.version};"
-            " plan the run again with the installed version",
-            field="role.version",
-        )
+    check_version(role, request.role)
     if not request.stages:
         raise InvalidArgument("the teacher has no stage; name a model to ask", field="stages")
-    for name in request.guards:
-        if name not in role.guard_names:
-            raise InvalidArgument(
-                f"role {role.name!r} has no guard {name!r}; it has {', '.join(role.guard_names)}", field="guards"
-            )
+    check_guards(role, request.guards)
     stages = tuple(_stage(stage, index) for index, stage in enumerate(request.stages))
     return GenerationOptions(
         stages=stages,
