@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf.message import Message
 
+from report_calls import STARTED, calls
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.runs import status_path
 from stillhouse.dataset.lines import json_line
@@ -34,7 +35,6 @@ from stillhouse.v1.teacher_pb2 import TeacherModel
 from stillhouse.v1.trainer_pb2 import PrepareBaseRequest, PrepareBaseResult, TrainRequest, TrainResult
 
 NAME = "orchard"
-STARTED = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 HOSTILE = "<script>document.title = 'stolen'</script><img src=x onerror=alert(1)>"
 SPEC: dict[str, Any] = {
     "role": "product_owner",
@@ -87,51 +87,6 @@ class Writer:
             "updated": "2026-11-23T16:00:00+00:00",
         }
         self.store.put_object(status_path(NAME), json.dumps(record).encode())
-
-
-def call(index: int, **values: Any) -> dict[str, Any]:
-    """One line of the calls file; an accepted first answer unless `values` say otherwise."""
-    asked = STARTED + timedelta(seconds=3 * index)
-    return {
-        "concept": index,
-        "stage": "flash",
-        "model": "gemini-2.5-flash",
-        "kind": "first",
-        "attempt": 1,
-        "finish_reason": "stop",
-        "accepted": True,
-        "reason": "",
-        "score": 0.88 + index % 10 / 100,
-        "prompt_tokens": 900,
-        "completion_tokens": 700,
-        "thinking_tokens": 300,
-        "cost_usd": 0.0028,
-        "latency_seconds": 8.0 + index % 5,
-        "asked_at": asked.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "tier": ("simple", "medium", "corporate")[index % 3],
-        **values,
-    }
-
-
-def calls() -> list[dict[str, Any]]:
-    """Ninety calls of two models: half of the larger one's lack a block, and most repairs rescue them."""
-    made: list[dict[str, Any]] = []
-    for index in range(90):
-        values: dict[str, Any] = {}
-        if index < 30:
-            values |= {"model": "gemini-2.5-pro", "stage": "pro", "cost_usd": 0.0111, "latency_seconds": 14.0}
-            if index % 2:
-                values |= {"accepted": False, "reason": "missing_block", "score": None}
-            elif index % 4 == 0:
-                values["kind"] = "repair"
-        elif index % 7 == 0:
-            values |= {"accepted": False, "reason": "low_score", "score": 0.62 + index % 5 / 30}
-        elif index % 13 == 0:
-            values |= {"accepted": False, "reason": "guard:repetition", "score": 0.91}
-        elif index % 29 == 0:
-            values |= {"accepted": False, "reason": "blocked", "score": None, "finish_reason": "blocked"}
-        made.append(call(index, **values))
-    return made
 
 
 def generate(writer: Writer, lines: Sequence[Mapping[str, Any]]) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from stillhouse.dataset.lines import read_rows
+from stillhouse.dataset.lines import Row, read_rows
 from stillhouse.dataset.statistics import JSON, RunningScores
 from stillhouse.errors import InvalidArgument
 
@@ -163,6 +163,13 @@ class CallFigures:
         if row["score"] is not None and str(row["reason"]) in ("", LOW_SCORE):
             self.best_scores.add(int(row["concept"]), float(row["score"]))
 
+    def add_row(self, row: Row) -> None:
+        """Counts one line of a calls file. Raises InvalidArgument that names file and line where it is no call."""
+        try:
+            self.add(row.values)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise InvalidArgument(f"{row.place} is no call of a teacher ({exc!r})") from exc
+
     def threshold_for(self, records: int) -> float | None:
         """The highest min-score, to two places, that answers to so many concepts reach; None if there are not so many.
 
@@ -185,10 +192,7 @@ def read_calls(lines: Iterable[str], *, source: str) -> CallFigures:
     """The figures of a calls file. Raises InvalidArgument that names file and line where a line is no call."""
     figures = CallFigures()
     for row in read_rows(lines, source=source):
-        try:
-            figures.add(row.values)
-        except (KeyError, TypeError, ValueError) as exc:
-            raise InvalidArgument(f"{row.place} is no call of a teacher ({exc!r})") from exc
+        figures.add_row(row)
     return figures
 
 

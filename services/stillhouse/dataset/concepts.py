@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from stillhouse.dataset.importing import candidate_of
+from stillhouse.dataset.importing import candidate_of, label_text
 from stillhouse.dataset.lines import Row, json_line, read_rows
 from stillhouse.dataset.shape import RecordShape
 from stillhouse.errors import InvalidArgument
@@ -84,7 +84,7 @@ def _metadata(row: Row, shape: RecordShape) -> dict[str, str]:
         raise InvalidArgument(
             f"{row.place}: field {METADATA!r} is no object but {type(values).__name__}", field=METADATA
         )
-    labels = {name: text for name, value in values.items() if (text := _label(value))}
+    labels = {name: text for name, value in values.items() if (text := label_text(value))}
     for name in labels:
         if name in shape.input_fields:
             raise InvalidArgument(
@@ -92,9 +92,3 @@ def _metadata(row: Row, shape: RecordShape) -> dict[str, str]:
                 field=f"{METADATA}.{name}",
             )
     return labels
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, (str, int, float)) else ""

@@ -91,7 +91,7 @@ def _flat(row: Row, shape: RecordShape) -> Candidate:
     outputs = _fields(row, shape.output_fields)
     response = _text(row, "response")
     used = {*shape.input_fields, *shape.output_fields, "response", "score"}
-    labels = {name: text for name, value in row.values.items() if name not in used and (text := _label(value))}
+    labels = {name: text for name, value in row.values.items() if name not in used and (text := label_text(value))}
     return Candidate(inputs, outputs, response, score_in(row), labels, row)
 
 
@@ -106,8 +106,8 @@ def _text(row: Row, name: str) -> str | None:
     return value
 
 
-def _label(value: Any) -> str:
-    """Lists and objects are no labels: rows that `stillhouse score` wrote carry parts and guards."""
+def label_text(value: Any) -> str:
+    """A scalar as a label's text, else nothing: rows that `stillhouse score` wrote carry parts and guards."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (str, int, float)) else ""

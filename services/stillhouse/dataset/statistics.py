@@ -9,7 +9,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -32,16 +32,9 @@ class ScoreSummary:
     max: float = 0.0
     std: float = 0.0
 
-    def as_json(self) -> dict[str, JSON]:
+    def as_json(self) -> dict[str, Any]:
         """The six figures by name."""
-        return {
-            "count": self.count,
-            "mean": self.mean,
-            "median": self.median,
-            "min": self.min,
-            "max": self.max,
-            "std": self.std,
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ScoreSummary:
@@ -141,9 +134,7 @@ class DatasetStatistics:
             "unscored": self.unscored,
             "scores": self.scores.as_json(),
             "by_label": by_label,
-            "by_threshold": [
-                {"threshold": line.threshold, "count": line.count, "mean": line.mean} for line in self.by_threshold
-            ],
+            "by_threshold": [asdict(line) for line in self.by_threshold],
             **self.extra,
         }
 

@@ -23,7 +23,7 @@ from stillhouse.dataset_builder.options import BuildOptions, options_of
 from stillhouse.dataset_builder.sieve import CONTAMINATED, Admitted, Refused, Sieve
 from stillhouse.errors import FailedPrecondition
 from stillhouse.roles.role import Role, load_role
-from stillhouse.rpc.job import JobContext
+from stillhouse.rpc.operation import JobContext
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import Progress
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult
@@ -203,14 +203,7 @@ def _statistics(figures: _Figures, division: Division) -> DatasetStatistics:
 
 
 def _message(summary: ScoreSummary) -> ScoreStatistics:
-    return ScoreStatistics(
-        count=summary.count,
-        mean=summary.mean,
-        median=summary.median,
-        min=summary.min,
-        max=summary.max,
-        std=summary.std,
-    )
+    return ScoreStatistics(**summary.as_json())
 
 
 def _fetch(context: JobContext, artifact: Artifact, file_name: str, *, model: str = "", called: str = "") -> _Source:

@@ -16,7 +16,7 @@ import altair as alt
 import vl_convert
 
 from stillhouse.report import words
-from stillhouse.report.facts import Histogram, LossPoint, Pace
+from stillhouse.report.facts import Histogram, HistogramGroup, LossPoint, Pace
 
 INK = "#a00000"
 GRID = "#a00001"
@@ -51,8 +51,7 @@ def histogram_chart(histogram: Histogram) -> str:
     """A small histogram a group, one above the other on one scale, so that no colour has to be told apart."""
     values = [
         {
-            "group": f"{group.name}: {words.plural(group.count, histogram.of.removesuffix('s'))}, "
-            f"mean {words.score(group.mean)}",
+            "group": group_words(histogram, group),
             "low": histogram.lower + index * histogram.width,
             "high": histogram.lower + (index + 1) * histogram.width,
             "count": count,
@@ -64,23 +63,15 @@ def histogram_chart(histogram: Histogram) -> str:
     for value in values:
         value["said"] = f"{value['low']:.2f} to {value['high']:.2f}: {value['count']}"
     data = alt.InlineData(values=values)
-    tick = next(
-        tick for widest, tick in ((0.1, 2), (0.3, 5), (0.5, 10), (1.0, 20)) if 1 - histogram.lower <= widest + 1e-9
-    )
-    axis = alt.Axis(
-        values=[value / 100 for value in range(100, round(100 * histogram.lower) - 1, -tick)],
-        format=".2f",
-        labelFlush=False,
-    )
     scale = alt.Scale(domain=[histogram.lower, 1], nice=False, zero=False)
-    x = alt.X("low:Q", bin="binned", title="score", scale=scale, axis=axis)
+    x = alt.X("low:Q", bin="binned", title="score", scale=scale, axis=_score_axis(histogram.lower))
     y = alt.Y("count:Q", title=None, axis=alt.Axis(tickCount=3, tickMinStep=1))
     bars = alt.Chart(data).mark_bar(color=SERIES[0], binSpacing=1).encode(x=x, x2="high:Q", y=y, description="said:N")
     layers: list[Any] = [bars]
-    if histogram.bound is not None and histogram.bound > histogram.lower:
+    if histogram.shown_bound is not None:
         rule = alt.Chart(data).transform_filter("datum.is_first").mark_rule(color=INK, strokeDash=[3, 3])
-        said = alt.value(f"accepted from {histogram.bound:.2f}")
-        layers.append(rule.encode(x=alt.datum(histogram.bound), description=said))
+        said = alt.value(f"accepted from {histogram.shown_bound:.2f}")
+        layers.append(rule.encode(x=alt.datum(histogram.shown_bound), description=said))
     header = alt.Header(
         labelAnchor="start", labelFontSize=13, labelColor=INK, labelFont=_FONT, labelPadding=4, title=None
     )
@@ -91,6 +82,11 @@ def histogram_chart(histogram: Histogram) -> str:
         .facet(facet=alt.Facet("group:N", header=header, sort=order, title=None), columns=1, spacing=12)
     )
     return _draw(facets)
+
+
+def group_words(histogram: Histogram, group: HistogramGroup) -> str:
+    """`gemini-2.5-pro: 12 answers, mean 0.912`."""
+    return f"{group.name}: {words.plural(group.count, histogram.of.removesuffix('s'))}, mean {words.score(group.mean)}"
 
 
 def pace_chart(pace: Pace) -> str:
@@ -146,6 +142,13 @@ def loss_chart(points: Sequence[LossPoint]) -> str:
     # Many small marks for the steps, which are close together; few large ones for the tuning rows.
     sizes = (40, 60) if len(points) <= 80 else (10, 60)
     return _draw(_lines(values, lines, x=x, y=alt.Y("loss:Q", title="nats a token"), sizes=sizes))
+
+
+def _score_axis(lower: float) -> alt.Axis:
+    """Ticks from 1 downwards, as many as there is room for."""
+    tick = next(tick for widest, tick in ((0.1, 2), (0.3, 5), (0.5, 10), (1.0, 20)) if 1 - lower <= widest + 1e-9)
+    values = [value / 100 for value in range(100, round(100 * lower) - 1, -tick)]
+    return alt.Axis(values=values, format=".2f", labelFlush=False)
 
 
 def _lines(

@@ -77,6 +77,11 @@ class Histogram:
     bound: float | None = None
     """The score below which an answer was refused, where there is one bound."""
 
+    @property
+    def shown_bound(self) -> float | None:
+        """The bound, unless all bins lie above it."""
+        return self.bound if self.bound is not None and self.bound > self.lower else None
+
 
 @dataclass(frozen=True)
 class PacePoint:

@@ -136,12 +136,9 @@ def _pace_charts(pace: Pace) -> Sequence[Chart]:
 
 
 def _histogram(histogram: Histogram) -> Chart:
-    groups = "; ".join(
-        f"{group.name}: {words.plural(group.count, histogram.of.removesuffix('s'))}, mean {words.score(group.mean)}"
-        for group in histogram.groups
-    )
-    drawn = histogram.bound is not None and histogram.bound > histogram.lower
-    caption = f"The dashed line is the lowest score that is accepted, {histogram.bound:.2f}." if drawn else ""
+    groups = "; ".join(charts.group_words(histogram, group) for group in histogram.groups)
+    bound = histogram.shown_bound
+    caption = "" if bound is None else f"The dashed line is the lowest score that is accepted, {bound:.2f}."
     return Chart(histogram.title, caption, Markup(charts.histogram_chart(histogram)), f"{groups}.")  # noqa: S704
 
 

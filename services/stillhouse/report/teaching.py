@@ -1,6 +1,6 @@
 """The generate stage for a report: its file of calls, streamed once, to counts, histograms and a time line.
 
-Called by `reading`. Memory holds eight bytes a call for the exact median, and counts.
+Called by `reading`. Memory holds some eight bytes a call, for the exact median and for scores, and counts.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+from stillhouse.dataset.calls import CallFigures, ModelFigures
 from stillhouse.dataset.lines import Row
 from stillhouse.report.facts import Histogram, Left, Pace, PacePoint, TeacherModel, Teaching
 from stillhouse.report.scores import ScoreTally
@@ -22,119 +23,99 @@ NO_ANSWER = frozenset({"blocked", "recitation", "empty"})
 """Reasons of calls that brought nothing to judge."""
 SURPLUS = "surplus"
 _MAX_INTERVALS = 48
+_NOTHING: Mapping[str, Any] = {
+    "concept": 0,
+    "tier": "",
+    "model": "unknown model",
+    "kind": "first",
+    "accepted": False,
+    "reason": "",
+    "score": None,
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+    "thinking_tokens": 0,
+    "cost_usd": 0.0,
+    "latency_seconds": 0.0,
+    "asked_at": "",
+}
 
 
 def teaching_of(
     rows: Iterable[Row], request: GenerateRecordsRequest, result: GenerateRecordsResult, *, tiers: tuple[str, ...]
 ) -> Teaching:
-    """The figures of the calls in `rows`; `tiers` is the order in which tiers are shown."""
+    """The figures of the calls in `rows`; `tiers` is the order in which tiers are shown.
+
+    Raises InvalidArgument that names file and line where a row is no call.
+    """
     collector = _Collector()
     for row in rows:
-        collector.take(row.values)
+        collector.take(row)
     return collector.teaching(request, result, tiers)
-
-
-@dataclass
-class _Model:
-    calls: int = 0
-    accepted: int = 0
-    missing_blocks: int = 0
-    repairs: int = 0
-    repaired: int = 0
-    scored: int = 0
-    score_sum: float = 0.0
-    tokens: int = 0
-    cost_usd: float = 0.0
-    seconds: array[float] = field(default_factory=lambda: array("d"))
-
-    def take(self, call: Mapping[str, Any], score: float | None) -> None:
-        accepted = call.get("accepted") is True
-        self.calls += 1
-        self.accepted += accepted
-        self.missing_blocks += call.get("reason") == "missing_block"
-        if call.get("kind") == "repair":
-            self.repairs += 1
-            self.repaired += accepted
-        if score is not None:
-            self.scored += 1
-            self.score_sum += score
-        self.tokens += sum(int(number(call, f"{kind}_tokens")) for kind in ("prompt", "completion", "thinking"))
-        self.cost_usd += number(call, "cost_usd")
-        self.seconds.append(number(call, "latency_seconds"))
-
-    def line(self, name: str) -> TeacherModel:
-        return TeacherModel(
-            name,
-            self.calls,
-            self.accepted,
-            self.missing_blocks,
-            self.repairs,
-            self.repaired,
-            self.score_sum / self.scored if self.scored else None,
-            self.tokens,
-            self.cost_usd,
-            median(self.seconds) if self.seconds else None,
-        )
 
 
 class _Collector:
     def __init__(self) -> None:
-        self._models: dict[str, _Model] = {}
+        self._figures = CallFigures()
+        self._seconds: dict[str, array[float]] = {}
         self._kinds: Counter[str] = Counter()
-        self._reasons: Counter[str] = Counter()
         self._by_model = ScoreTally()
         self._by_tier = ScoreTally()
         self._pace = PaceCollector()
 
-    def take(self, call: Mapping[str, Any]) -> None:
+    def take(self, row: Row) -> None:
         """One line of the calls file; fields that are not there count as nothing."""
-        name = str(call.get("model") or "unknown model")
-        value = call.get("score")
-        score = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-        accepted = call.get("accepted") is True
-        self._models.setdefault(name, _Model()).take(call, score)
-        self._kinds[str(call.get("kind") or "first")] += 1
-        if not accepted:
-            self._reasons[str(call.get("reason") or "")] += 1
-        if score is not None:
-            self._by_model.add(name, score)
-            self._by_tier.add(str(call.get("tier") or "no tier"), score)
-        self._pace.take(
-            str(call.get("asked_at") or ""), number(call, "latency_seconds"), accepted, number(call, "cost_usd")
-        )
+        call = {**_NOTHING, **row.values}
+        self._figures.add_row(replace(row, values=call))
+        model, seconds = str(call["model"]), number(call, "latency_seconds")
+        self._seconds.setdefault(model, array("d")).append(seconds)
+        self._kinds[str(call["kind"])] += 1
+        if call["score"] is not None:
+            self._by_model.add(model, number(call, "score"))
+            self._by_tier.add(str(call["tier"] or "no tier"), number(call, "score"))
+        self._pace.take(str(call["asked_at"]), seconds, bool(call["accepted"]), number(call, "cost_usd"))
 
     def teaching(
         self, request: GenerateRecordsRequest, result: GenerateRecordsResult, tiers: tuple[str, ...]
     ) -> Teaching:
         """The figures of all calls so far."""
-        lines = [model.line(name) for name, model in sorted(self._models.items(), key=lambda item: -item[1].calls)]
-        accepted = sum(line.accepted for line in lines)
+        everything = self._figures.all_models
+        ordered = sorted(self._figures.by_model.items(), key=lambda item: -item[1].calls)
         bounds = {stage.min_score for stage in request.stages}
         bound = next(iter(bounds)) if len(bounds) == 1 else None
         shown: list[Histogram | None] = [
             self._by_model.histogram("Scores of the teacher’s answers, by model", of="answers", bound=bound),
             self._by_tier.histogram("Scores of the teacher’s answers, by tier", of="answers", bound=bound, order=tiers),
         ]
-        seconds = [line.median_seconds for line in lines if line.median_seconds is not None]
+        together = array("d")
+        for seconds in self._seconds.values():
+            together.extend(seconds)
         return Teaching(
-            models=tuple(lines),
-            calls=self._kinds.total(),
+            models=tuple(self._model(name, figures) for name, figures in ordered),
+            calls=everything.calls,
             calls_by_kind=_lefts(self._kinds),
-            unread=_lefts({code: count for code, count in self._reasons.items() if code in NO_ANSWER}),
-            refused=_lefts({code: count for code, count in self._reasons.items() if code not in NO_ANSWER}),
-            accepted=accepted,
+            unread=_lefts({code: count for code, count in everything.reasons.items() if code in NO_ANSWER}),
+            refused=_lefts({code: count for code, count in everything.reasons.items() if code not in NO_ANSWER}),
+            accepted=everything.accepted,
             records=result.record_count,
             cost_usd=result.cost_usd,
-            median_seconds=self._median() if seconds else None,
+            median_seconds=median(together) if together else None,
             pace=self._pace.pace(),
             histograms=tuple(histogram for histogram in shown if histogram is not None),
         )
 
-    def _median(self) -> float:
-        together = array("d")
-        for model in self._models.values():
-            together.extend(model.seconds)
-        return median(together)
+    def _model(self, name: str, figures: ModelFigures) -> TeacherModel:
+        return TeacherModel(
+            name,
+            calls=figures.calls,
+            accepted=figures.accepted,
+            missing_blocks=figures.reasons["missing_block"],
+            repairs=figures.repairs,
+            repaired=figures.repairs_accepted,
+            mean_score=figures.scores.mean if len(figures.scores) else None,
+            tokens=figures.prompt_tokens + figures.completion_tokens + figures.thinking_tokens,
+            cost_usd=figures.cost_usd,
+            median_seconds=median(self._seconds[name]),
+        )
 
 
 class PaceCollector:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from report_run import call
+from report_calls import call
 from stillhouse.dataset.lines import Row
+from stillhouse.errors import InvalidArgument
 from stillhouse.report.facts import Left, Teaching
 from stillhouse.report.losses import loss_points
 from stillhouse.report.scores import ScoreTally
@@ -65,6 +66,11 @@ def test_a_call_without_its_fields_is_still_counted() -> None:
     assert made.calls == 1
     assert made.models[0].model == "unknown model"
     assert made.pace is None
+
+
+def test_a_line_that_is_no_call_is_named() -> None:
+    with pytest.raises(InvalidArgument, match=r"calls.jsonl:2 is no call of a teacher"):
+        teaching(call(0), call(1, prompt_tokens="many"))
 
 
 def test_pace_keeps_every_call_however_long_the_work_took() -> None:
