@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from google.protobuf import any_pb2, json_format
 
 from cli_leaves import end_leaf, start_leaf
 from generation_fixture import logged_answers, write_concepts
+from job_process import start_job
 from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.store import Store
 from stillhouse.roles.role import load_role
@@ -31,6 +29,7 @@ pytestmark = pytest.mark.timeout(1800)
 CONCEPTS = 120
 CONCURRENCY = 8
 START_SECONDS = 60
+JOB = "stillhouse.teacher_generator"
 
 
 @pytest.fixture(scope="module")
@@ -119,16 +118,6 @@ def job_request(emulator: EmulatorProcess, store: Store, folder: Path) -> Genera
     )
 
 
-def start_job(request: GenerateRecordsRequest, folder: Path) -> subprocess.Popen[bytes]:
-    packed = any_pb2.Any()
-    packed.Pack(request)
-    path = folder / "request.json"
-    path.write_text(json_format.MessageToJson(packed))
-    environ = {**os.environ, "STILLHOUSE_TERMINATION_LOG": str(folder / "status.json")}
-    command = [sys.executable, "-m", "stillhouse.teacher_generator", "run", "--request", str(path)]
-    return subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
-
-
 def records_of(store: Store, request: GenerateRecordsRequest) -> str:
     manifest = store.read_manifest(GENERATE.name, request_key(GENERATE.name, GENERATE.logic_version, request))
     assert manifest is not None
@@ -143,11 +132,11 @@ def test_a_job_that_is_killed_pays_nothing_twice_and_makes_the_same_records(
 ) -> None:
     undisturbed, disturbed = (Store.open(str(tmp_path / name)) for name in ("undisturbed", "disturbed"))
     wanted = job_request(emulator, undisturbed, tmp_path)
-    assert start_job(wanted, tmp_path).wait(120) == 0
+    assert start_job(JOB, wanted, tmp_path).wait(120) == 0
     request = job_request(emulator, disturbed, tmp_path)
     before = len(emulator.billed())
-    kill_at(start_job(request, tmp_path), emulator, 0.5)
+    kill_at(start_job(JOB, request, tmp_path), emulator, 0.5)
     assert len(emulator.billed()) > before
-    assert start_job(request, tmp_path).wait(120) == 0
+    assert start_job(JOB, request, tmp_path).wait(120) == 0
     assert records_of(disturbed, request) == records_of(undisturbed, wanted)
     check_bill(emulator.billed()[before:], tmp_path / "disturbed", kills=1)

@@ -95,8 +95,7 @@ def test_digests_are_shown_in_full_on_demand(page: Page) -> None:
 
 def test_a_command_is_copied_or_selected(page: Page) -> None:
     page.click("#next button")
-    page.evaluate("new Promise((done) => setTimeout(done, 200))")
-    assert page.evaluate("document.querySelector('#next button').textContent") in ("Copied", "Selected")
+    assert page.evaluate(CHANGED_WORD) in ("Copied", "Selected")
 
 
 def test_every_link_of_the_contents_leads_somewhere(page: Page) -> None:
@@ -152,6 +151,15 @@ def test_it_prints(page: Page) -> None:
     paper = page.call("Page.printToPDF", printBackground=True)
     assert base64.b64decode(paper["data"]).startswith(b"%PDF")
 
+
+# What the first button of the commands says once it does not say "Copy" any more.
+CHANGED_WORD = """new Promise((done) => {
+  const look = () => {
+    const word = document.querySelector("#next button").textContent;
+    word === "Copy" ? setTimeout(look, 5) : done(word);
+  };
+  look();
+})"""
 
 # The lowest contrast of any text (WCAG 2.2, 1.4.3) and where it is.
 CONTRAST = """(() => {

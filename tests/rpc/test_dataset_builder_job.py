@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf import any_pb2, json_format
 
+import leaf_metrics
+from job_process import start_job
 from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.store import Store
 from stillhouse.dataset_builder.__main__ import BUILD, add_services
@@ -24,6 +22,7 @@ from stillhouse.rpc.server import ServerConfig, start_server
 from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult, DatasetImport
 from stillhouse.v1.dataset_builder_pb2_grpc import DatasetBuilderServiceStub
+from waiting import wait_until
 
 VISION = """\
 product_name: Rooms {number}
@@ -67,13 +66,8 @@ def request_in(store: Store, data: bytes, **fields: object) -> BuildDatasetReque
     )
 
 
-def start(request: BuildDatasetRequest, folder: Path) -> subprocess.Popen[bytes]:
-    packed = any_pb2.Any()
-    packed.Pack(request)
-    (folder / "request.json").write_text(json_format.MessageToJson(packed))
-    environ = {**os.environ, "STILLHOUSE_TERMINATION_LOG": str(folder / "status.json")}
-    command = [sys.executable, "-m", "stillhouse.dataset_builder", "run", "--request", str(folder / "request.json")]
-    return subprocess.Popen(command, env=environ)
+def start(request: BuildDatasetRequest, folder: Path, **environment: str) -> subprocess.Popen[bytes]:
+    return start_job("stillhouse.dataset_builder", request, folder, **environment)
 
 
 def result_of(store: Store, request: BuildDatasetRequest) -> BuildDatasetResult:
@@ -102,19 +96,20 @@ def test_bad_rows_exit_with_65_and_a_status_that_names_file_and_line(tmp_path: P
 
 def test_a_terminated_job_exits_with_143_and_the_next_makes_what_an_undisturbed_one_makes(tmp_path: Path) -> None:
     disturbed, undisturbed = (Store.open(str(tmp_path / name)) for name in ("disturbed", "undisturbed"))
-    data = rows(400)
-    request = request_in(disturbed, data)
-    process = start(request, tmp_path)
+    data, hold = rows(400), tmp_path / "hold"
+    environ = {"STILLHOUSE_TEST_HOLD": str(hold), "PYTHONPATH": str(Path(leaf_metrics.__file__).parent)}
+    request = request_in(disturbed, data, metric="leaf_metrics:held")
+    hold.touch()
+    process = start(request, tmp_path, **environ)
     run = tmp_path / "disturbed" / "runs" / request_key(BUILD.stage, BUILD.logic_version, request)
-    deadline = time.monotonic() + 60
-    while not (run / "progress.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until((run / "progress.json").exists, "the job reports progress")
     process.send_signal(signal.SIGTERM)
+    hold.unlink()
     assert process.wait(60) == 143
     assert disturbed.read_manifest(BUILD.stage, run.name) is None
-    assert start(request, tmp_path).wait(120) == 0
-    other = request_in(undisturbed, data)
-    assert start(other, tmp_path).wait(120) == 0
+    assert start(request, tmp_path, **environ).wait(120) == 0
+    other = request_in(undisturbed, data, metric="leaf_metrics:held")
+    assert start(other, tmp_path, **environ).wait(120) == 0
     found, wanted = result_of(disturbed, request), result_of(undisturbed, other)
     assert [found.train.sha256, found.tuning.sha256, found.validation.sha256] == [
         wanted.train.sha256,

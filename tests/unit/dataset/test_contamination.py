@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from fractions import Fraction
 from random import Random
 
@@ -52,13 +51,22 @@ def test_a_key_is_not_near_itself_and_no_words_are_near_nothing() -> None:
     assert index.has("")
 
 
-def test_a_hundred_thousand_keys_are_searched_in_seconds() -> None:
+class Counting(ContaminationIndex):
+    """Counts the keys that it compares."""
+
+    compared = 0
+
+    def _similarity(self, first: frozenset[str], second: frozenset[str]) -> float | None:
+        self.compared += 1
+        return super()._similarity(first, second)
+
+
+def test_a_search_among_alike_keys_compares_few_of_them() -> None:
     random = Random(7)
     words = [f"word{number}" for number in range(3000)]
     template = "platform for teams in region targeting operations with emphasis on "
     held_out = [template + " ".join(random.sample(words, 5)) for _ in range(1000)]
-    index = ContaminationIndex(held_out)
-    started = time.process_time()
-    found = sum(bool(index.near(template + " ".join(random.sample(words, 5)))) for _ in range(20_000))
+    index = Counting(held_out)
+    found = sum(bool(index.near(template + " ".join(random.sample(words, 5)))) for _ in range(2_000))
     assert found < 20
-    assert time.process_time() - started < 20
+    assert index.compared < 0.02 * 2_000 * len(index)
