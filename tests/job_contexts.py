@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stillhouse.artifacts.store import Store
-from stillhouse.rpc.job import JobContext
+from stillhouse.rpc.operation import JobContext
 from stillhouse.v1.common_pb2 import Progress
 
 

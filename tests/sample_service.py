@@ -15,7 +15,8 @@ import grpc
 
 from stillhouse.errors import InvalidArgument, Unavailable
 from stillhouse.rpc.batch import stream_operation
-from stillhouse.rpc.job import JobContext, Operation, job_main
+from stillhouse.rpc.job import job_main
+from stillhouse.rpc.operation import JobContext, Operation
 from stillhouse.rpc.server import serve_main
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 from stillhouse.v1.common_pb2 import Progress
@@ -31,11 +32,10 @@ def work(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
 
 
 def _finish(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
-    state = context.read_checkpoint() or {"attempts": 0}
     context.report(Progress(message="nearly there", done=1, total=1, unit="steps"))
     (context.workspace / "scratch").write_text("x")
     files = [context.store.put_bytes(b"{}", name="config.json", producer_key=context.key)]
-    return PrepareBaseResult(base=ArtifactSet(files=files), parameters=int(state["attempts"]))
+    return PrepareBaseResult(base=ArtifactSet(files=files))
 
 
 def _count_until_stopped(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:

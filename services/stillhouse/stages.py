@@ -35,5 +35,3 @@ DATASET = StageDefinition("dataset", "dataset_builder", BuildDatasetRequest, Bui
 TRAIN = StageDefinition("train", "trainer", TrainRequest, TrainResult, 1)
 EXPORT = StageDefinition("export", "exporter", ExportRequest, ExportResult, 1)
 EVALUATE = StageDefinition("evaluate", "evaluator", EvaluateRequest, EvaluateResult, 2)
-
-STAGES = {stage.name: stage for stage in (GENERATE, BASE, DATASET, TRAIN, EXPORT, EVALUATE)}

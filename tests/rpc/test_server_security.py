@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from stillhouse.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
+from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from stillhouse.rpc.channel import open_channel
 from stillhouse.rpc.server import RunningServer, ServerConfig, start_server
 from stillhouse.rpc.status import error_from_rpc
@@ -151,3 +151,10 @@ def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
         start_server(config, add_services)
     with pytest.raises(NotFound, match=r"absent\.pem"):
         open_channel("127.0.0.1:1", ca=tmp_path / "absent.pem")
+
+
+def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rubbish.pem").write_text("rubbish")
+    config = ServerConfig(port=0, tls_certificate=tmp_path / "rubbish.pem", tls_key=tmp_path / "rubbish.pem")
+    with pytest.raises(FailedPrecondition, match=r"rubbish\.pem are no PEM of a pair"):
+        start_server(config, add_services)

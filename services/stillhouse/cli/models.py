@@ -5,14 +5,11 @@ Called by serve-student and chat; it starts servers as subprocesses and knows no
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stillhouse.errors import InvalidArgument, NotFound, PermanentError, StillhouseError
@@ -105,20 +102,11 @@ def local_server(model: ModelFile | StoredModel, options: ServerOptions) -> Iter
 
     Yields its address and a function that raises PermanentError, with the server's last words, once it has ended.
     """
-    from dataclasses import replace
-
-    from stillhouse.controller.local import end_process, free_port
+    from stillhouse.rpc.subprocesses import end_process, free_port, start_python
 
     options = replace(options, port=options.port or free_port())
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, *server_arguments(model, options)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "STILLHOUSE_WATCH_STDIN": "1"},
-            start_new_session=True,
-        )
+        process = start_python(server_arguments(model, options), output=log)
 
         def check() -> None:
             if process.poll() is not None:

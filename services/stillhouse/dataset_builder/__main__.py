@@ -15,7 +15,8 @@ import grpc
 from stillhouse.dataset_builder.building import build
 from stillhouse.dataset_builder.config import DatasetBuilderConfig
 from stillhouse.dataset_builder.servicer import DatasetBuilderServicer
-from stillhouse.rpc.job import Operation, job_main
+from stillhouse.rpc.job import job_main
+from stillhouse.rpc.operation import Operation
 from stillhouse.rpc.server import serve_main
 from stillhouse.stages import DATASET
 from stillhouse.v1 import dataset_builder_pb2
@@ -23,7 +24,11 @@ from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetR
 from stillhouse.v1.dataset_builder_pb2_grpc import add_DatasetBuilderServiceServicer_to_server
 
 BUILD: Operation[BuildDatasetRequest, BuildDatasetResult] = Operation(
-    stage=DATASET.name, logic_version=DATASET.logic_version, request_type=BuildDatasetRequest, run=build
+    stage=DATASET.name,
+    logic_version=DATASET.logic_version,
+    request_type=BuildDatasetRequest,
+    run=build,
+    module="stillhouse.dataset_builder",
 )
 
 

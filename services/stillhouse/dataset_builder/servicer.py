@@ -9,7 +9,7 @@ import grpc
 from stillhouse.dataset_builder.config import DatasetBuilderConfig
 from stillhouse.roles.metric_reference import refuse_custom_metric
 from stillhouse.rpc.batch import stream_operation
-from stillhouse.rpc.job import Operation
+from stillhouse.rpc.operation import Operation
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResponse, BuildDatasetResult
 from stillhouse.v1.dataset_builder_pb2_grpc import DatasetBuilderServiceServicer
 

@@ -6,30 +6,22 @@ Called by the servicers of batch services. It must not know any particular opera
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf import any_pb2, json_format
 from google.protobuf.message import Message
-from google.rpc.status_pb2 import Status
 
 from stillhouse.artifacts.digests import request_key
-from stillhouse.artifacts.messages import message_json, unpack_any
+from stillhouse.artifacts.messages import unpack_any
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, TemporaryError, Unavailable
-from stillhouse.rpc.execution import open_request_store
-from stillhouse.rpc.job import TERMINATION_LOG_VARIABLE
+from stillhouse.rpc.execution import open_request_store, scratch_folder
 from stillhouse.rpc.operation import Operation, read_progress
-from stillhouse.rpc.process import WATCH_STDIN_VARIABLE
 from stillhouse.rpc.status import error_of_status
+from stillhouse.rpc.subprocesses import JobProcess, end_process, start_job
 from stillhouse.v1.artifact_pb2 import Manifest
 from stillhouse.v1.common_pb2 import Progress
 
@@ -64,70 +56,39 @@ def _supervise(
     if not context.add_callback(ended.set):
         raise Cancelled("the caller has gone")
     progress = seen = read_progress(store, key)
-    with tempfile.TemporaryDirectory(prefix="stillhouse-call-") as folder:
-        process = _start(operation, request, Path(folder))
+    with scratch_folder("call") as folder:
+        # Its log is this server's.
+        job = start_job(operation.module, request, name=operation.stage, directory=folder)
         try:
-            while process.poll() is None:
+            while job.process.poll() is None:
                 if ended.is_set():
                     raise Cancelled("the call was cancelled; the same request resumes")
-                _wait(process, ended)
+                _wait(job, ended)
                 # A store that is away for a moment is the Job's affair, which tries again; here it only hides progress.
                 with contextlib.suppress(TemporaryError):
                     progress = read_progress(store, key)
                 if progress is not None and progress != seen:
                     seen = progress
                     yield progress
-            _raise_failure(operation, process.returncode, Path(folder) / "status.json")
+            _raise_failure(operation, job)
         finally:
-            _stop(process)
+            end_process(job.process, STOP_SECONDS)
 
 
-def _start(operation: Operation[Any, Any], request: Message, folder: Path) -> subprocess.Popen[bytes]:
-    packed = any_pb2.Any()
-    packed.Pack(request)
-    file = folder / "request.json"
-    file.touch(mode=0o600)
-    file.write_text(message_json(packed), encoding="utf-8")
-    environ = {
-        **os.environ,
-        WATCH_STDIN_VARIABLE: "1",
-        TERMINATION_LOG_VARIABLE: str(folder / "status.json"),
-    }
-    command = [sys.executable, "-m", operation.program(), "run", "--request", str(file)]
-    return subprocess.Popen(command, env=environ, stdin=subprocess.PIPE)
-
-
-def _wait(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+def _wait(job: JobProcess, ended: threading.Event) -> None:
     deadline = time.monotonic() + POLL_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+    while job.process.poll() is None and time.monotonic() < deadline:
         if ended.wait(0.05):
             return
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Tells the Job to save and stop, by SIGTERM and by the end of its input; kills it if it does not."""
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _raise_failure(operation: Operation[Any, Any], code: int, path: Path) -> None:
-    if code == 0:
+def _raise_failure(operation: Operation[Any, Any], job: JobProcess) -> None:
+    if job.process.returncode == 0:
         return
-    source = f"stage {operation.stage}"
-    try:
-        status = json_format.Parse(path.read_bytes(), Status())
-    except (OSError, json_format.ParseError):
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        raise Unavailable(f"{source} ended {how} without a word; its log is this server's") from None
-    raise error_of_status(status, source=source)
+    status = job.status()
+    if status is None:
+        raise Unavailable(f"stage {operation.stage}: {job.exit_message()}")
+    raise error_of_status(status, source=f"stage {operation.stage}")
 
 
 def _committed(store: Store, operation: Operation[Any, Any], key: str) -> Manifest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import ipaddress
-import os
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,11 +44,11 @@ class ServerConfig:
     """How long calls in flight may take after a SIGTERM."""
 
     def __post_init__(self) -> None:
-        """Raises InvalidArgument for what can't be served, and for plain text beyond loopback that nobody asked for."""
+        """Raises InvalidArgument for what can't be served."""
         if not 0 <= self.port <= 65535:
             raise InvalidArgument(f"port {self.port} is not between 0 and 65535", field="port")
-        if self.workers < 1 or self.max_message_bytes < 1 or self.drain_seconds < 0:
-            raise InvalidArgument("workers and max_message_bytes are at least 1, drain_seconds at least 0")
+        if self.workers < 1 or self.max_message_bytes < 1 or not 0 <= self.drain_seconds < math.inf:
+            raise InvalidArgument("workers and max_message_bytes are at least 1, drain_seconds at least 0 and finite")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidArgument(
                 "TLS needs both certificate and key: STILLHOUSE_TLS_CERTIFICATE and STILLHOUSE_TLS_KEY", field="tls_key"
@@ -73,25 +73,24 @@ class ServerConfig:
             )
 
     @classmethod
-    def from_env(cls, prefix: str = "STILLHOUSE_", environ: Mapping[str, str] | None = None) -> ServerConfig:
+    def from_env(cls, environ: Mapping[str, str]) -> ServerConfig:
         """Reads the environment once. Raises InvalidArgument naming the variable that is wrong."""
-        env = os.environ if environ is None else environ
         default = cls()
 
         def path(name: str) -> Path | None:
-            return Path(env[prefix + name]) if env.get(prefix + name) else None
+            return Path(environ[name]) if environ.get(name) else None
 
         return cls(
-            host=env.get(prefix + "HOST") or default.host,
-            port=int(_number(env, prefix + "PORT", default.port)),
-            tls_certificate=path("TLS_CERTIFICATE"),
-            tls_key=path("TLS_KEY"),
-            tls_client_ca=path("TLS_CLIENT_CA"),
-            token=_token(env, prefix),
-            allow_plaintext=_switch(env, prefix + "ALLOW_PLAINTEXT"),
-            max_message_bytes=int(_number(env, prefix + "MAX_MESSAGE_BYTES", default.max_message_bytes)),
-            workers=int(_number(env, prefix + "WORKERS", default.workers)),
-            drain_seconds=_number(env, prefix + "DRAIN_SECONDS", default.drain_seconds),
+            host=environ.get("STILLHOUSE_HOST") or default.host,
+            port=int(_number(environ, "STILLHOUSE_PORT", default.port)),
+            tls_certificate=path("STILLHOUSE_TLS_CERTIFICATE"),
+            tls_key=path("STILLHOUSE_TLS_KEY"),
+            tls_client_ca=path("STILLHOUSE_TLS_CLIENT_CA"),
+            token=_token(environ),
+            allow_plaintext=_switch(environ, "STILLHOUSE_ALLOW_PLAINTEXT"),
+            max_message_bytes=int(_number(environ, "STILLHOUSE_MAX_MESSAGE_BYTES", default.max_message_bytes)),
+            workers=int(_number(environ, "STILLHOUSE_WORKERS", default.workers)),
+            drain_seconds=_number(environ, "STILLHOUSE_DRAIN_SECONDS", default.drain_seconds),
         )
 
     def with_arguments(self, options: argparse.Namespace) -> ServerConfig:
@@ -129,14 +128,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _token(env: Mapping[str, str], prefix: str) -> str | None:
-    path = env.get(prefix + "TOKEN_FILE")
+def _token(env: Mapping[str, str]) -> str | None:
+    path = env.get("STILLHOUSE_TOKEN_FILE")
     if path:
         try:
             return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as exc:
-            raise InvalidArgument(f"{prefix}TOKEN_FILE={path} can't be read: {exc.strerror}", field="token") from exc
-    return env.get(prefix + "TOKEN")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise InvalidArgument(f"STILLHOUSE_TOKEN_FILE={path} can't be read: {exc}", field="token") from exc
+    return env.get("STILLHOUSE_TOKEN")
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

@@ -1,6 +1,6 @@
-"""Runs one operation to its manifest: key, existing result, work, commit. The one path of Jobs and tests alike.
+"""Runs one operation to its manifest: key, existing result, work, commit.
 
-Called by `stillhouse.rpc.job` and by tools that do a stage in process. It must not know signals, request files or gRPC.
+Called by `stillhouse.rpc.job`. It must not know signals, request files or gRPC.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import importlib.metadata
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +25,22 @@ from stillhouse.artifacts.store import Store
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 from stillhouse.rpc.operation import JobContext, Operation
 from stillhouse.v1.artifact_pb2 import Manifest
-from stillhouse.v1.common_pb2 import Progress
 
 
-def execute(
-    operation: Operation[Any, Any],
-    request: Message,
-    *,
-    store: Store | None = None,
-    stopping: threading.Event | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    workspaces: Path | None = None,
-) -> Manifest:
+def execute(operation: Operation[Any, Any], request: Message, *, stopping: threading.Event | None = None) -> Manifest:
     """Does what `request` asks, unless it is done, and returns its manifest.
 
-    `store` is by default the one that the request names in `store_uri`; `workspaces` is where the scratch folder is
-    made, by default the system's temporary directory. Raises what the operation and the store raise.
+    Raises what the operation and the store raise, and FailedPrecondition where there is no room for scratch files.
     """
-    store = store if store is not None else open_request_store(request)
+    store = open_request_store(request)
     key = request_key(operation.stage, operation.logic_version, request)
     log = structlog.get_logger("stillhouse.job").bind(stage=operation.stage, key=key)
     done = store.read_manifest(operation.stage, key)
     if done is not None:
         log.info("done already", store=store.uri)
         return done
-    with tempfile.TemporaryDirectory(prefix=f"stillhouse-{operation.stage}-", dir=workspaces) as workspace:
-        context = JobContext(
-            store, key, Path(workspace), stopping=stopping, on_progress=on_progress, stage=operation.stage
-        )
+    with scratch_folder(operation.stage) as workspace:
+        context = JobContext(store, key, workspace, stopping=stopping, stage=operation.stage)
         context.raise_if_stopping()
         log.info("started", store=store.uri)
         started_at = time.monotonic()
@@ -74,6 +63,20 @@ def open_request_store(request: Message) -> Store:
     if not uri:
         raise InvalidArgument(f"{request.DESCRIPTOR.name} names no store; set store_uri", field="store_uri")
     return Store.open(uri)
+
+
+@contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """An empty folder below the system's temporary directory, deleted with the block.
+
+    Raises FailedPrecondition where that can't be written to, as in a container with a read-only root and no TMPDIR.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=f"stillhouse-{name}-")
+    except FileNotFoundError as exc:
+        raise FailedPrecondition(f"no temporary directory: {exc.strerror}; set TMPDIR to a writable one") from exc
+    with folder as path:
+        yield Path(path)
 
 
 def _manifest(operation: Operation[Any, Any], request: Message, result: Message, key: str, seconds: float) -> Manifest:

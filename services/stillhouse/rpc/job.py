@@ -1,6 +1,6 @@
 """`python -m stillhouse.<service> run --request URI | serve ...`: the main function of every service that runs Jobs.
 
-Called by the services' `__main__`; offers Operation, JobContext and execute to them. It must not know any service.
+Called by the services' `__main__`. It must not know any service.
 """
 
 from __future__ import annotations
@@ -19,22 +19,11 @@ from google.protobuf.message import Message
 from stillhouse.artifacts.messages import parse_json, unpack_any
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import EXIT_DONE, Cancelled, InvalidArgument, NotFound
-from stillhouse.rpc.execution import execute, open_request_store
+from stillhouse.rpc.execution import execute
 from stillhouse.rpc.logs import configure_logging
-from stillhouse.rpc.operation import JobContext, Json, Operation, read_progress
+from stillhouse.rpc.operation import Operation
 from stillhouse.rpc.process import StopRequest, stop_on_signals, watch_runner
 from stillhouse.rpc.status import classified, exit_code_of, status_of
-
-__all__ = [
-    "JobContext",
-    "Json",
-    "Operation",
-    "execute",
-    "job_main",
-    "open_request_store",
-    "read_progress",
-    "read_request",
-]
 
 TERMINATION_LOG_VARIABLE = "STILLHOUSE_TERMINATION_LOG"
 _TERMINATION_LOG = Path("/dev/termination-log")
@@ -126,18 +115,23 @@ def _log_failure(log: Any, error: BaseException, code: int) -> None:
         log.error("failed unexpectedly", exit_code=code, error=type(error).__name__, exc_info=error)
 
 
+def _termination_message(error: BaseException | None) -> bytes:
+    """The status as JSON, its texts cut until Kubernetes keeps the whole: half of a JSON text would tell nothing."""
+    message = b""
+    for characters in (1500, 500, 150):
+        status = status_of(error, characters=characters)
+        message = json_format.MessageToJson(status, indent=None, ensure_ascii=False).encode() + b"\n"
+        if len(message) <= _TERMINATION_BYTES:
+            break
+    return message
+
+
 def _write_termination_message(error: BaseException | None, environ: Mapping[str, str]) -> None:
     named = environ.get(TERMINATION_LOG_VARIABLE)
     path = Path(named) if named else _TERMINATION_LOG
     if not named and not path.exists():
         return
-    status = status_of(error)
-    text = json_format.MessageToJson(status, indent=None)
-    if len(text.encode()) > _TERMINATION_BYTES:
-        del status.details[:]
-        status.message = status.message[:1000]
-        text = json_format.MessageToJson(status, indent=None)
     try:
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_bytes(_termination_message(error))
     except OSError as exc:
         structlog.get_logger("stillhouse.job").warning("no termination message", path=str(path), reason=str(exc))

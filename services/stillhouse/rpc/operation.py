@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from stillhouse.artifacts.checkpoints import checkpoint_path
 from stillhouse.artifacts.messages import message_json, parse_json
 from stillhouse.artifacts.store import Store
-from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, InvalidArgument, TemporaryError
+from stillhouse.errors import Cancelled, DataLoss, InvalidArgument, TemporaryError
 from stillhouse.v1.common_pb2 import Progress
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -153,17 +153,8 @@ class Operation(Generic[RequestT, ResultT]):
     request_type: type[RequestT]
     run: Callable[[JobContext, RequestT], ResultT]
     """Does the work and returns its result; everything that the result names is in the store by then."""
-    module: str = ""
-    """What `python -m` runs for it; by default the package that `run` is defined in, such as stillhouse.trainer."""
-
-    def program(self) -> str:
-        """The module whose `run --request` executes this operation. Raises FailedPrecondition if it can't be told."""
-        if self.module:
-            return self.module
-        package, _, rest = getattr(self.run, "__module__", "").partition(".")
-        if package != "stillhouse" or not rest:
-            raise FailedPrecondition(f"operation {self.stage!r} does not say its module; set Operation.module")
-        return f"stillhouse.{rest.partition('.')[0]}"
+    module: str
+    """What `python -m` runs for it, such as stillhouse.trainer."""
 
 
 def progress_path(key: str) -> str:

@@ -31,15 +31,6 @@ from stillhouse.rpc.interceptors import CallInterceptor
 from stillhouse.rpc.logs import configure_logging
 from stillhouse.rpc.process import stop_on_signals, watch_runner
 
-__all__ = [
-    "RunningServer",
-    "ServerConfig",
-    "add_server_arguments",
-    "serve_main",
-    "serve_until_terminated",
-    "start_server",
-]
-
 AddServices = Callable[[grpc.Server], Sequence[str]]
 
 
@@ -140,7 +131,7 @@ def serve_main(service: str, add_services: AddServices, argv: Sequence[str]) -> 
     configure_logging(service)
     log = structlog.get_logger("stillhouse.rpc")
     try:
-        config = ServerConfig.from_env().with_arguments(options)
+        config = ServerConfig.from_env(os.environ).with_arguments(options)
         server = start_server(config, add_services)
     except StillhouseError as exc:
         log.error("can't serve", error=type(exc).__name__, message=exc.message)
@@ -157,15 +148,17 @@ def _bind(server: grpc.Server, config: ServerConfig, credentials: grpc.ServerCre
         else:
             port = server.add_insecure_port(address)
     except RuntimeError as exc:
-        raise _no_port(address) from exc
+        raise _no_port(address, config) from exc
     if port == 0:
-        raise _no_port(address)
+        raise _no_port(address, config)
     return port
 
 
-def _no_port(address: str) -> FailedPrecondition:
+def _no_port(address: str, config: ServerConfig) -> FailedPrecondition:
+    tls = f", or {config.tls_certificate} and {config.tls_key} are no PEM of a pair" if config.is_secure else ""
     return FailedPrecondition(
-        f"can't listen on {address}: the port is in use or the address is not this machine's; choose another --port",
+        f"can't listen on {address}: the port is in use or the address is not this machine's{tls}; choose another "
+        "--port",
         field="port",
     )
 

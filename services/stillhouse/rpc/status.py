@@ -57,10 +57,10 @@ _CLASSES: dict[int, type[errors.StillhouseError]] = {
 _MESSAGE_CHARACTERS = 2000
 
 
-def status_of(error: BaseException | None) -> Status:
+def status_of(error: BaseException | None, *, characters: int = _MESSAGE_CHARACTERS) -> Status:
     """The status of an error, or OK for None: code, message, ErrorInfo, and BadRequest or RetryInfo where they apply.
 
-    What is not of our tree is INTERNAL and keeps its text to itself; the log has it.
+    Texts are cut to `characters`. What is not of our tree is INTERNAL and keeps its text to itself; the log has it.
     """
     if error is None:
         return Status(code=code_pb2.OK)
@@ -68,15 +68,16 @@ def status_of(error: BaseException | None) -> Status:
     if known is None:
         internal = f"internal error ({type(error).__name__}); the log of the process has the traceback"
         return _status(code_pb2.INTERNAL, internal, [_info(type(error).__name__)])
+    message = _cut(known.message, characters)
     details: list[Message] = [_info(type(known).__name__)]
     if known.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=known.field, description=_cut(known.message))
+        violation = error_details_pb2.BadRequest.FieldViolation(field=known.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(known, errors.TemporaryError) and known.retry_after_seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(math.ceil(known.retry_after_seconds * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return _status(code_for(type(known)), known.message, details)
+    return _status(code_for(type(known)), message, details)
 
 
 def code_for(error_class: type[errors.StillhouseError]) -> int:
@@ -145,7 +146,7 @@ def _status(code: int, message: str, details: list[Message]) -> Status:
         item = any_pb2.Any()
         item.Pack(detail)
         packed.append(item)
-    return Status(code=code, message=_cut(message), details=packed)
+    return Status(code=code, message=message, details=packed)
 
 
 def _info(class_name: str) -> error_details_pb2.ErrorInfo:
@@ -157,8 +158,10 @@ def _reason(class_name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).upper()
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MESSAGE_CHARACTERS else text[:_MESSAGE_CHARACTERS] + "..."
+def _cut(text: str, characters: int) -> str:
+    # The name of a file may hold bytes that are no text, which no message takes.
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return whole if len(whole) <= characters else whole[:characters] + "..."
 
 
 def _unpacked(packed: any_pb2.Any) -> list[Message]:

@@ -12,8 +12,8 @@ if __name__ == "__main__":
 
 import grpc
 
-from stillhouse.rpc.job import Operation, job_main
-from stillhouse.rpc.operation import JobContext
+from stillhouse.rpc.job import job_main
+from stillhouse.rpc.operation import JobContext, Operation
 from stillhouse.rpc.server import serve_main
 from stillhouse.stages import GENERATE
 from stillhouse.teacher_generator.config import TeacherGeneratorConfig

@@ -8,7 +8,7 @@ import grpc
 
 from stillhouse.roles.metric_reference import refuse_custom_metric
 from stillhouse.rpc.batch import stream_operation
-from stillhouse.rpc.job import Operation
+from stillhouse.rpc.operation import Operation
 from stillhouse.teacher_generator.config import TeacherGeneratorConfig
 from stillhouse.teachers.permission import refuse_own_endpoint
 from stillhouse.v1.teacher_generator_pb2 import (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from stillhouse.artifacts.checkpoints import CheckpointFiles
 from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, InvalidArgument
-from stillhouse.rpc.job import JobContext, Operation, execute, read_progress
+from stillhouse.rpc.execution import execute
+from stillhouse.rpc.operation import JobContext, Operation, read_progress
 from stillhouse.v1.artifact_pb2 import ArtifactSet, Manifest
 from stillhouse.v1.common_pb2 import Progress
 from stillhouse.v1.trainer_pb2 import PrepareBaseRequest, PrepareBaseResult
@@ -26,13 +29,17 @@ def store(tmp_path: Path) -> Store:
     return Store.open(str(tmp_path / "store"))
 
 
+def operation(work: Callable[[JobContext, PrepareBaseRequest], PrepareBaseResult]) -> Operation:
+    return Operation("base", 1, PrepareBaseRequest, work, module="sample_service")
+
+
 def request_for(store: Store, name: str) -> PrepareBaseRequest:
     return PrepareBaseRequest(name=name, store_uri=store.uri)
 
 
-def test_a_request_ends_in_a_manifest_with_request_and_result(store: Store, tmp_path: Path) -> None:
+def test_a_request_ends_in_a_manifest_with_request_and_result(store: Store) -> None:
     request = request_for(store, "finish")
-    manifest = execute(OPERATION, request, workspaces=tmp_path)
+    manifest = execute(OPERATION, request)
     assert manifest == store.read_manifest("base", request_key("base", 1, request))
     kept, result = PrepareBaseRequest(), PrepareBaseResult()
     assert manifest.request.Unpack(kept)
@@ -45,11 +52,17 @@ def test_a_request_ends_in_a_manifest_with_request_and_result(store: Store, tmp_
     assert manifest.stillhouse_version
 
 
-def test_the_workspace_is_gone_afterwards(store: Store, tmp_path: Path) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    execute(OPERATION, request_for(store, "finish"), workspaces=folder)
-    assert list(folder.iterdir()) == []
+def test_the_workspace_is_in_the_temporary_directory_and_gone_afterwards(store: Store, tmp_path: Path) -> None:
+    seen: list[Path] = []
+
+    def looking(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
+        seen.append(context.workspace)
+        (context.workspace / "scratch").write_text("x")
+        return PrepareBaseResult()
+
+    execute(operation(looking), request_for(store, "look"))
+    assert seen[0].parent == Path(tempfile.gettempdir())
+    assert not seen[0].exists()
 
 
 def test_a_request_that_is_done_is_not_done_again(store: Store) -> None:
@@ -67,7 +80,7 @@ def test_the_loser_of_a_race_adopts_the_winners_result(store: Store) -> None:
         context.store.commit_manifest(Manifest(stage="base", key=key, stillhouse_version="winner"))
         return PrepareBaseResult(parameters=2)
 
-    manifest = execute(Operation("base", 1, PrepareBaseRequest, overtaken), request)
+    manifest = execute(operation(overtaken), request)
     assert manifest.stillhouse_version == "winner"
     assert store.read_manifest("base", key) == manifest
 
@@ -96,26 +109,24 @@ def test_a_request_without_a_store_is_refused() -> None:
 
 def test_a_job_that_is_stopped_resumes_from_its_checkpoint(store: Store) -> None:
     request = request_for(store, "count")
-    key = request_key("base", 1, request)
     stopping = threading.Event()
-    timer = threading.Timer(0.3, stopping.set)
-    timer.start()
+
+    def stopped(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
+        context.write_checkpoint({"step": 7})
+        stopping.set()
+        context.raise_if_stopping()
+        return PrepareBaseResult()
+
+    def resumed(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
+        return PrepareBaseResult(parameters=(context.read_checkpoint() or {})["step"])
+
     with pytest.raises(Cancelled):
-        execute(OPERATION, request, stopping=stopping)
-    timer.join()
-    context = JobContext(store, key, Path())
-    first = context.read_checkpoint()
-    assert first is not None
-    assert first["attempts"] == 1
-
-    def resume(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
-        return PrepareBaseResult(parameters=(context.read_checkpoint() or {})["attempts"])
-
-    manifest = execute(Operation("base", 1, PrepareBaseRequest, resume), request)
+        execute(operation(stopped), request, stopping=stopping)
+    manifest = execute(operation(resumed), request)
     result = PrepareBaseResult()
     manifest.result.Unpack(result)
-    assert result.parameters == 1
-    assert context.read_checkpoint() is None
+    assert result.parameters == 7
+    assert JobContext(store, manifest.key, Path()).read_checkpoint() is None
 
 
 def test_the_files_of_a_runs_checkpoints_go_when_it_is_done(store: Store) -> None:
@@ -126,7 +137,7 @@ def test_the_files_of_a_runs_checkpoints_go_when_it_is_done(store: Store) -> Non
         context.write_checkpoint({"files": files.identity})
         return PrepareBaseResult()
 
-    manifest = execute(Operation("base", 1, PrepareBaseRequest, saving), request_for(store, "save"))
+    manifest = execute(operation(saving), request_for(store, "save"))
     assert list(store.list_objects(f"runs/{manifest.key}")) == []
 
 
@@ -137,25 +148,18 @@ def test_a_job_that_is_asked_to_stop_before_it_starts_does_nothing(store: Store)
         execute(OPERATION, request_for(store, "bug"), stopping=stopping)
 
 
-def test_progress_is_kept_at_first_and_at_last_and_heard_each_time(store: Store) -> None:
+def test_progress_is_heard_each_time_and_kept_at_first_and_at_last(store: Store) -> None:
     heard: list[int] = []
-    request = request_for(store, "report")
-
-    def reporting(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
-        for step in range(1, 101):
-            context.report(Progress(message="step", done=step, total=100))
-            if step == 50:
-                kept = read_progress(context.store, context.key)
-                assert kept is not None
-                assert kept.done == 1
-        return PrepareBaseResult()
-
-    manifest = execute(
-        Operation("base", 1, PrepareBaseRequest, reporting), request, on_progress=lambda p: heard.append(p.done)
-    )
-    kept = read_progress(store, manifest.key)
-    assert kept is not None
-    assert (kept.stage, kept.done, kept.total) == ("base", 100, 100)
+    context = JobContext(store, "k", Path(), stage="base", on_progress=lambda progress: heard.append(progress.done))
+    for step in range(1, 101):
+        context.report(Progress(message="step", done=step, total=100))
+    first = read_progress(store, "k")
+    context.flush_progress()
+    last = read_progress(store, "k")
+    assert first is not None
+    assert last is not None
+    assert (first.stage, first.done) == ("base", 1)
+    assert (last.done, last.total) == (100, 100)
     assert heard == list(range(1, 101))
 
 
@@ -168,7 +172,7 @@ def test_progress_is_kept_when_the_work_fails(store: Store) -> None:
         raise DataLoss("x")
 
     with pytest.raises(DataLoss):
-        execute(Operation("base", 1, PrepareBaseRequest, failing), request)
+        execute(operation(failing), request)
     kept = read_progress(store, request_key("base", 1, request))
     assert kept is not None
     assert kept.done == 2
@@ -193,19 +197,16 @@ def test_work_does_not_end_because_its_progress_can_not_be_kept(monkeypatch: pyt
 def test_seconds_are_summed_over_attempts(store: Store) -> None:
     request = request_for(store, "report")
     key = request_key("base", 1, request)
-    earlier = JobContext(store, key, Path())
-    earlier.report(Progress(done=1))
-    kept = read_progress(store, key)
-    assert kept is not None
-    kept.figures["elapsed_seconds"] = 100.0
-    store.put_object(f"runs/{key}/progress.json", b'{"figures": {"elapsed_seconds": 100.0}}')
+    store.put_object(f"runs/{key}/progress.json", b'{"figures": {"elapsed_seconds": 1e6}}')
 
     def reporting(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
         context.report(Progress(done=2))
         return PrepareBaseResult()
 
-    manifest = execute(Operation("base", 1, PrepareBaseRequest, reporting), request)
-    assert 100.0 < manifest.seconds < 110.0
+    assert execute(operation(reporting), request).seconds > 1e6
+    kept = read_progress(store, key)
+    assert kept is not None
+    assert kept.figures["elapsed_seconds"] > 1e6
 
 
 def test_a_broken_checkpoint_is_named(store: Store) -> None:
@@ -217,14 +218,3 @@ def test_a_broken_checkpoint_is_named(store: Store) -> None:
 def test_a_checkpoint_that_is_no_json_is_refused(store: Store) -> None:
     with pytest.raises(InvalidArgument):
         JobContext(store, "k", Path()).write_checkpoint({"loss": float("nan")})
-
-
-def test_the_program_of_an_operation_is_its_package() -> None:
-    def run(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
-        return PrepareBaseResult()
-
-    run.__module__ = "stillhouse.trainer.training"
-    assert Operation("base", 1, PrepareBaseRequest, run).program() == "stillhouse.trainer"
-    run.__module__ = "elsewhere"
-    with pytest.raises(FailedPrecondition, match="does not say its module"):
-        Operation("base", 1, PrepareBaseRequest, run).program()

@@ -14,11 +14,12 @@ from structlog.testing import capture_logs
 import sample_service
 from stillhouse.artifacts.messages import message_json
 from stillhouse.artifacts.store import Store
-from stillhouse.errors import NotFound
+from stillhouse.errors import NotFound, Unavailable
 from stillhouse.rpc.job import job_main, read_request, run_request
+from stillhouse.rpc.operation import JobContext, Operation
 from stillhouse.rpc.process import StopRequest
 from stillhouse.rpc.status import error_of_status
-from stillhouse.v1.trainer_pb2 import PrepareBaseRequest
+from stillhouse.v1.trainer_pb2 import PrepareBaseRequest, PrepareBaseResult
 
 
 @pytest.fixture
@@ -88,6 +89,24 @@ def test_the_message_keeps_the_errors_details(store: Store, tmp_path: Path) -> N
     path.write_text(request_text("unavailable", store))
     _, status = ran(str(path), tmp_path)
     assert getattr(error_of_status(status, source="job"), "retry_after_seconds", None) == 1.5
+
+
+@pytest.mark.parametrize("character", ["x", "ü", "語", "🙂", '"', "\x00", "\udcff"])
+def test_a_long_message_is_cut_to_what_kubernetes_keeps_and_stays_whole_json(
+    store: Store, tmp_path: Path, character: str
+) -> None:
+    def failing(context: JobContext, request: PrepareBaseRequest) -> PrepareBaseResult:
+        raise Unavailable(character * 5000, field="base", retry_after_seconds=1.5)
+
+    path, message = tmp_path / "request.json", tmp_path / "termination"
+    path.write_text(request_text("fail", store))
+    operation = Operation("base", 1, PrepareBaseRequest, failing, module="sample_service")
+    assert run_request([operation], str(path), StopRequest(), {"STILLHOUSE_TERMINATION_LOG": str(message)}) == 75
+    assert len(message.read_bytes()) <= 4096
+    error = error_of_status(json_format.Parse(message.read_bytes(), Status()), source="job")
+    assert isinstance(error, Unavailable)
+    assert (error.field, error.retry_after_seconds) == ("base", 1.5)
+    assert len(error.message) > 100
 
 
 def test_a_request_may_be_an_object_of_a_store(store: Store) -> None:

@@ -13,7 +13,7 @@ from stillhouse.rpc.config import ServerConfig, add_server_arguments, is_loopbac
 
 
 def test_the_default_is_plain_text_on_loopback() -> None:
-    config = ServerConfig.from_env(environ={})
+    config = ServerConfig.from_env({})
     assert config == ServerConfig()
     assert (config.host, config.port, config.token) == ("127.0.0.1", 50051, None)
     config.check_exposure()
@@ -23,7 +23,7 @@ def test_everything_is_read_from_the_environment(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("swordfish\n")
     config = ServerConfig.from_env(
-        environ={
+        {
             "STILLHOUSE_HOST": "0.0.0.0",
             "STILLHOUSE_PORT": "0",
             "STILLHOUSE_TLS_CERTIFICATE": "/c.pem",
@@ -73,11 +73,12 @@ def test_flags_win_over_the_environment() -> None:
         ({"STILLHOUSE_TOKEN_FILE": "/absent"}, "STILLHOUSE_TOKEN_FILE=/absent"),
         ({"STILLHOUSE_ALLOW_PLAINTEXT": "perhaps"}, "STILLHOUSE_ALLOW_PLAINTEXT=perhaps"),
         ({"STILLHOUSE_WORKERS": "0"}, "workers"),
+        ({"STILLHOUSE_DRAIN_SECONDS": "nan"}, "drain_seconds"),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(environ: dict[str, str], named: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        ServerConfig.from_env(environ=environ)
+        ServerConfig.from_env(environ)
     assert named in caught.value.message
 
 

@@ -8,16 +8,16 @@ import sys
 import time
 from pathlib import Path
 
-from stillhouse.controller.processes import JobProcess, end_process, start_job, start_python
+from stillhouse.rpc.subprocesses import JobProcess, end_process, start_job, start_python
 from stillhouse.v1.trainer_pb2 import PrepareBaseRequest
 
 RUNNER = """
 import sys, time
 from pathlib import Path
-from stillhouse.controller.processes import start_python
+from stillhouse.rpc.subprocesses import start_python
 program = "import os, sys, time; from stillhouse.rpc.process import *; stop = StopRequest(); "
 program += "watch_runner(stop, os.environ); print('watching', flush=True); stop.event.wait(60)"
-process = start_python(["-c", program], log=Path(sys.argv[1]))
+process = start_python(["-c", program], output=Path(sys.argv[1]).open("ab"))
 print(process.pid, flush=True)
 time.sleep(60)
 """
@@ -32,7 +32,7 @@ def wait_for_text(path: Path, text: str) -> None:
 
 def test_a_failed_job_says_why_in_its_own_words(tmp_path: Path) -> None:
     request = PrepareBaseRequest(name="builtin:none", store_uri=f"file://{tmp_path}/store")
-    job = start_job("trainer", request, name="base", directory=tmp_path, log=tmp_path / "log")
+    job = start_job("stillhouse.trainer", request, name="base", directory=tmp_path, log=tmp_path / "log")
     try:
         assert job.process.wait(timeout=90) == 65
     finally:
@@ -41,7 +41,7 @@ def test_a_failed_job_says_why_in_its_own_words(tmp_path: Path) -> None:
 
 
 def ended(tmp_path: Path, program: str) -> JobProcess:
-    process = start_python(["-c", program], log=tmp_path / "log")
+    process = start_python(["-c", program])
     process.wait(timeout=60)
     end_process(process, 1)
     return JobProcess(process, tmp_path / "no.status.json", tmp_path / "log")
@@ -56,7 +56,7 @@ def test_a_job_without_a_word_is_described_by_its_exit_code_and_log(tmp_path: Pa
 
 def test_a_stale_status_is_not_taken_for_the_jobs_own(tmp_path: Path) -> None:
     (tmp_path / "base.status.json").write_text('{"message": "of an earlier attempt"}')
-    job = start_job("no_such_service", PrepareBaseRequest(), name="base", directory=tmp_path, log=tmp_path / "log")
+    job = start_job("no_such_module", PrepareBaseRequest(), name="base", directory=tmp_path, log=tmp_path / "log")
     try:
         assert job.process.wait(timeout=60) == 1
     finally:
