@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ Q_PROJECTION = "self_attn.q_proj"
 def tiny_base() -> Path:
     """builtin:tiny as a Hugging Face directory, kept in the cache; skips where its tokenizer can't be downloaded."""
     try:
-        return builtin_directory("tiny", CACHE)
+        return builtin_directory("tiny", CACHE, stopping=threading.Event())
     except Unavailable as exc:
         pytest.skip(f"the tiny base can't be had: {exc.message[-300:]}")
 

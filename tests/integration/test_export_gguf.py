@@ -24,11 +24,12 @@ from gguf_fixture import CACHE
 from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.messages import message_json
 from stillhouse.artifacts.store import Store
+from stillhouse.chat_tokenizer import ChatTokenizer
 from stillhouse.dataset.records import DataRecord, write_record
 from stillhouse.errors import FailedPrecondition, Unavailable
 from stillhouse.exporter import gates, merge
 from stillhouse.exporter.converter import Converter, adapter_conversion, model_conversion, prepare_converter
-from stillhouse.exporter.probes import ChatTokenizer, build_probes, recorded_rows
+from stillhouse.exporter.probes import build_probes, recorded_rows
 from stillhouse.roles.role import load_role
 from stillhouse.stages import EXPORT
 from stillhouse.v1.artifact_pb2 import Manifest
@@ -159,7 +160,7 @@ def test_an_adapter_whose_rows_are_not_permuted_fails_the_divergence_gate(
     exported: Exported, converter: Converter, tmp_path: Path
 ) -> None:
     stopping, log = threading.Event(), tmp_path / "convert.log"
-    chat = ChatTokenizer.load(exported.base)
+    chat = ChatTokenizer(exported.base)
     probes = build_probes(chat, recorded_rows(ROLE, RECORDS), context_tokens=2048, sequences=2, positions=4)
     model = merge.load_fine_tuned(exported.base, exported.adapter)
     plain = merge.plain_lora(exported.adapter, merge.adapter_scales(model), tmp_path / "plain")
@@ -194,13 +195,13 @@ def _undo_permutation(adapter: Path, *, heads: int) -> None:
 
 
 def test_a_tokenizer_that_does_not_split_digits_fails_the_parity_gate(exported: Exported, tmp_path: Path) -> None:
-    chat = ChatTokenizer.load(exported.base)
+    chat = ChatTokenizer(exported.base)
     probes = build_probes(chat, recorded_rows(ROLE, RECORDS), context_tokens=2048, sequences=1, positions=1)
     reference = gates.Reference(
         (torch.full((1, 49152), -10.8).numpy(),)  # uniform: only the tokens are looked at
     )
     chat.tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    skewed = replace(probes, text_tokens=tuple(tuple(chat.ids(text)) for text in probes.texts))
+    skewed = replace(probes, text_tokens=tuple(tuple(chat.encode(text)) for text in probes.texts))
     model = exported.fetch("model_f16", tmp_path)
     found = gates.measure(model, skewed, reference, scratch=tmp_path, stopping=threading.Event(), with_texts=True)
     assert len(found.parity.mismatches) > 20

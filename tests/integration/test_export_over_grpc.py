@@ -33,7 +33,7 @@ def stub() -> Iterator[exporter_pb2_grpc.ExporterServiceStub]:
 
 def test_the_stage_and_its_key_are_those_that_the_plan_uses() -> None:
     assert (operation().stage, operation().logic_version) == (EXPORT.name, EXPORT.logic_version)
-    assert operation().program() == "stillhouse.exporter"
+    assert operation().module == "stillhouse.exporter"
 
 
 def test_a_bad_request_fails_with_its_own_status(stub: exporter_pb2_grpc.ExporterServiceStub, tmp_path: Path) -> None:

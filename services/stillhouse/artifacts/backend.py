@@ -1,4 +1,4 @@
-"""Opens the object store behind a URI and turns its errors into ours. Called by the store alone.
+"""Opens the object store behind a URI and turns its errors into ours. Called by the store, and for inputs.
 
 It must not know blobs, manifests or messages: here are only paths and bytes.
 """
@@ -135,7 +135,7 @@ def error_of(exc: BaseException, place: str, action: str) -> StillhouseError:
     if number in _FULL:
         return ResourceExhausted(f"can't {action} {place}: {reason}; the disk is full, free some space and try again")
     if number in _REFUSED or (number == errno.ENOENT and action.startswith("write")):
-        return PermissionDenied(f"can't {action} {place}: {reason}; name a store that this user may write to")
+        return PermissionDenied(f"can't {action} {place}: {reason}; name a place that this user may write to")
     if number in _BUSY:
         return ResourceExhausted(f"can't {action} {place}: {reason}")
     if isinstance(exc, FileNotFoundError):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from stillhouse.artifacts.backend import translated
+from stillhouse.artifacts.digests import file_sha256
 from stillhouse.artifacts.objects import Objects
 from stillhouse.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from stillhouse.v1.artifact_pb2 import Artifact
@@ -88,7 +89,7 @@ class Blobs:
         """The verified bytes in a temporary file, at its start; in memory while they are few."""
         file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - the caller closes it
         try:
-            with translated("the temporary directory", "write to"):
+            with translated("the temporary directory (TMPDIR)", "write to"):
                 for chunk in self._stream(artifact):
                     file.write(chunk)
                 file.seek(0)
@@ -109,7 +110,7 @@ class Blobs:
     def fetch(self, artifact: Artifact, path: Path) -> Path:
         """Writes the verified bytes beside `path`, then renames; bytes that are there already are not fetched again."""
         with _local(path, "write to"):
-            if path.is_file() and _digest_of(path) == artifact.sha256:
+            if path.is_file() and file_sha256(path) == artifact.sha256:
                 return path
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -165,11 +166,6 @@ def _chunks_of(file: IO[bytes]) -> Iterator[bytes]:
 
 def _changed(path: Path) -> FailedPrecondition:
     return FailedPrecondition(f"{path} changed while it was being stored; let its writer finish, then run again")
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _title(artifact: Artifact) -> str:

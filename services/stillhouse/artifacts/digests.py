@@ -1,4 +1,4 @@
-"""The digest that names what a request makes: canonical JSON (RFC 8785) of the message, and its SHA-256.
+"""The digest that names what a request makes: canonical JSON (RFC 8785) of the message, and its SHA-256; and files'.
 
 Called by the plan and the job runner. It must not know any particular request: everything follows from the descriptor.
 """
@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Iterable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import rfc8785
@@ -24,12 +25,7 @@ from stillhouse.v1 import artifact_pb2, common_pb2
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-_WIDE_INTEGERS = frozenset(
-    {
-        FieldDescriptor.CPPTYPE_INT64,
-        FieldDescriptor.CPPTYPE_UINT64,
-    }
-)
+_WIDE_INTEGERS = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 
 
 def canonical_json(message: Message) -> bytes:
@@ -75,6 +71,12 @@ def decimal_text(value: float, path: str = "value") -> str:
         return "0"
     text = format(Decimal(repr(value)), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def file_sha256(path: Path) -> str:
+    """Lower-case hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_execution_only(field: FieldDescriptor) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from stillhouse.artifacts.blobs import DEFAULT_LIMIT_BYTES, Blobs
 from stillhouse.artifacts.messages import message_json, parse_json
@@ -22,8 +21,6 @@ from stillhouse.errors import DataLoss, InvalidArgument, NotFound
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet, Manifest
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
-
-__all__ = ["DEFAULT_MEDIA_TYPE", "Store"]
 
 
 class Store:
@@ -84,10 +81,6 @@ class Store:
         Raises InvalidArgument naming artifact and line where a line is no UTF-8.
         """
         return self._blobs.open_lines(artifact)
-
-    def open_file(self, artifact: Artifact) -> IO[bytes]:
-        """The verified bytes as an open temporary file at its start; the caller closes it."""
-        return self._blobs.spool(artifact)
 
     def fetch(self, artifact: Artifact, path: Path) -> Path:
         """Writes the verified bytes to `path`, which appears whole or not at all. Returns `path`."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stillhouse.cache import cache_directory
+
 
 @dataclass(frozen=True)
 class ExporterConfig:
@@ -17,5 +19,4 @@ class ExporterConfig:
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> ExporterConfig:
         """Reads the variables named at the fields; none is required."""
-        configured = environment.get("STILLHOUSE_CACHE")
-        return cls(cache_directory=Path(configured) if configured else Path.home() / ".cache" / "stillhouse")
+        return cls(cache_directory(environment))

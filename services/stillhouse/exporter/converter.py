@@ -6,12 +6,9 @@ requests, stores or gates.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.util
 import json
 import os
-import re
 import shutil
 import sys
 import tarfile
@@ -19,30 +16,21 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from stillhouse.errors import DataLoss, FailedPrecondition, StillhouseError, Unavailable
+from stillhouse.cache import cache_errors
+from stillhouse.downloads import Pin, download, read_pin
+from stillhouse.errors import DataLoss, FailedPrecondition, StillhouseError
 from stillhouse.exporter.config import ExporterConfig
-from stillhouse.exporter.tool import run_tool
+from stillhouse.rpc.tool import run_tool
 
 SOURCE_PREFIX = "vendor/llama.cpp/"
 WANTED_FILES = frozenset({"convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "LICENSE"})
 WANTED_FOLDERS = frozenset({"conversion", "gguf-py"})
 TREE_SHA256 = "730a3ab883934266f8bffbe33c5693f950eee2470ffa1d4a901b85b7d6fab8e3"
 """Digest of the extracted files; see `tree_digest`."""
-CONVERTER_TYPES = {"F32": "f32", "F16": "f16", "BF16": "bf16", "Q8_0": "q8_0"}
-"""Quantizations that the converter writes itself, and its name for them."""
-
-
-@dataclass(frozen=True)
-class Pin:
-    """The source distribution that carries the converter."""
-
-    version: str
-    sha256: str
-    requirements: str
-    """The text of the requirements file, as pip reads it."""
+CONVERTER_TYPES = ("F32", "F16", "BF16", "Q8_0")
+"""Quantizations that the converter writes itself."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +43,8 @@ class Conversion:
 
 
 def model_conversion(model: Path, output: Path, *, quantization: str, name: str) -> Conversion:
-    """A Hugging Face directory as GGUF; `quantization` is a key of CONVERTER_TYPES, `name` the model's own name."""
-    outtype = CONVERTER_TYPES[quantization]
-    arguments = (str(model), "--outfile", str(output), "--outtype", outtype, "--model-name", name)
+    """A Hugging Face directory as GGUF; `quantization` is one of CONVERTER_TYPES, `name` the model's own name."""
+    arguments = (str(model), "--outfile", str(output), "--outtype", quantization.lower(), "--model-name", name)
     return Conversion("convert_hf_to_gguf.py", arguments, output)
 
 
@@ -95,25 +82,22 @@ class Converter:
                 raise FailedPrecondition(f"llama.cpp's {one.script} ended without writing {one.output.name}")
 
 
-def read_pin() -> Pin:
+def converter_pin() -> Pin:
     """The pin that ships with this package."""
-    text = resources.files(__package__).joinpath("converter-requirements.txt").read_text(encoding="utf-8")
-    match = re.search(r"llama-cpp-python==(\S+).*--hash=sha256:([0-9a-f]{64})", text, re.DOTALL)
-    if match is None:
-        raise FailedPrecondition("converter-requirements.txt pins no llama-cpp-python with a sha256; reinstall")
-    return Pin(version=match[1], sha256=match[2], requirements=text)
+    return read_pin("stillhouse.exporter", "converter-requirements.txt")
 
 
 def prepare_converter(cache_directory: Path, *, stopping: threading.Event) -> Converter:
     """The converter, from the cache or fetched into it; safe where several processes do so at once.
 
-    Raises Unavailable where the package index can't be reached, DataLoss where bytes are not what is pinned,
-    FailedPrecondition where pip is missing.
+    Raises what `download` raises, DataLoss where the cache holds something else, PermissionDenied or ResourceExhausted
+    where it can't be written.
     """
-    pin = read_pin()
+    pin = converter_pin()
     home = cache_directory / "converter" / pin.sha256
     if not home.is_dir():
-        _fill(home, pin, stopping)
+        with cache_errors(cache_directory):
+            _fill(home, pin, stopping)
     if tree_digest(home) != TREE_SHA256:
         raise DataLoss(f"the converter in {home} is not the pinned one; delete that directory and repeat")
     return Converter(home)
@@ -138,45 +122,14 @@ def _wanted(name: str) -> bool:
 def _fill(home: Path, pin: Pin, stopping: threading.Event) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".fetch-") as folder:
-        scratch = Path(folder)
-        archive = _download(pin, scratch, stopping)
-        tree = scratch / "tree"
-        _extract(archive, tree)
-        # Whoever renames first wins; the other finds a directory that is not empty and uses that.
-        with contextlib.suppress(OSError):
+        tree = Path(folder) / "tree"
+        _extract(download(pin, Path(folder), stopping=stopping, as_source=True), tree)
+        try:
             tree.rename(home)
-    if not home.is_dir():
-        raise FailedPrecondition(f"the converter can't be kept in {home}; make it writable or set STILLHOUSE_CACHE")
-
-
-def _download(pin: Pin, scratch: Path, stopping: threading.Event) -> Path:
-    if importlib.util.find_spec("pip") is None:
-        raise FailedPrecondition(
-            f"the converter is fetched by pip, which {sys.executable} does not have; run: {sys.executable} -m ensurepip"
-        )
-    requirements = scratch / "requirements.txt"
-    requirements.write_text(pin.requirements, encoding="utf-8")
-    target = scratch / "download"
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps"]
-    command += ["--no-binary", "llama-cpp-python", "--require-hashes", "-r", str(requirements), "-d", str(target)]
-    what = f"pip download llama-cpp-python=={pin.version}"
-    try:
-        run_tool(what, command, log=scratch / "pip.log", stopping=stopping)
-    except FailedPrecondition as exc:
-        if "DO NOT MATCH THE HASHES" in exc.message:
-            raise DataLoss(f"{what}: the index serves other bytes than the pinned sha256 {pin.sha256}") from exc
-        raise Unavailable(
-            f"{exc.message}\nThe converter needs a package index once; then it lies in the cache (STILLHOUSE_CACHE)"
-        ) from exc
-    archives = sorted(target.glob("*.tar.gz"))
-    if len(archives) != 1 or _file_digest(archives[0]) != pin.sha256:
-        raise DataLoss(f"{what} did not bring the pinned source distribution {pin.sha256}")
-    return archives[0]
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError:
+            # Whoever renames first wins; the other finds a directory that is not empty and uses that.
+            if not home.is_dir():
+                raise
 
 
 def _extract(archive: Path, tree: Path) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from stillhouse.chat_tokenizer import ChatTokenizer
 from stillhouse.dataset.records import read_records
 from stillhouse.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from stillhouse.exporter import merge
@@ -25,14 +25,7 @@ from stillhouse.exporter.converter import (
     prepare_converter,
 )
 from stillhouse.exporter.gates import Measurement, Reference, measure, require_divergence, require_parity
-from stillhouse.exporter.probes import (
-    RENDERED_TEXTS,
-    ChatTokenizer,
-    Row,
-    build_probes,
-    recorded_rows,
-    synthesized_rows,
-)
+from stillhouse.exporter.probes import Row, build_probes, recorded_rows, synthesized_rows
 from stillhouse.exporter.quantization import choose_quantization, quantize
 from stillhouse.exporter.results import keep_results, modelfile_text
 from stillhouse.exporter.work import Converted, ExportWork, Prepared
@@ -51,13 +44,15 @@ def run_export(context: JobContext, request: ExportRequest, config: ExporterConf
     Raises InvalidArgument for a bad request, FailedPrecondition where a gate fails or the quantizer is not installed,
     ResourceExhausted where disk or memory doesn't suffice, Cancelled when the context is stopping.
     """
-    work = _begin(context, request, config)
+    work = _begin(context, request)
+    work.report("preparing llama.cpp's converter")
+    converter = prepare_converter(config.cache_directory, stopping=context.stopping)
     prepared = _prepare(work)
-    converted = _convert(work, prepared)
+    converted = _convert(work, prepared, converter)
     return keep_results(work, prepared, converted)
 
 
-def _begin(context: JobContext, request: ExportRequest, config: ExporterConfig) -> ExportWork:
+def _begin(context: JobContext, request: ExportRequest) -> ExportWork:
     """Refuses what can be refused before anything is fetched, then fetches."""
     role = _role(request.role)
     if not request.base.files:
@@ -74,9 +69,7 @@ def _begin(context: JobContext, request: ExportRequest, config: ExporterConfig) 
     # Beside the f16 and the quantized file an adapter needs the merged model and the base at f16.
     each = 2.0 + BYTES_A_PARAMETER.get(quantization, OTHER_BYTES_A_PARAMETER) + (4.0 if adapter else 0.0)
     require_disk(context.workspace, int(each * parameters), "converting")
-    work = ExportWork(context, request, role, base, adapter, parameters, quantization, Converter(Path()))
-    work.report("preparing llama.cpp's converter")
-    return dataclasses.replace(work, converter=prepare_converter(config.cache_directory, stopping=context.stopping))
+    return ExportWork(context, request, role, base, adapter, parameters, quantization)
 
 
 def require_disk(directory: Path, needed_bytes: int, what: str) -> None:
@@ -101,7 +94,7 @@ def _role(reference: RoleReference) -> Role:
 def _prepare(work: ExportWork) -> Prepared:
     """Asks the fine-tuned model while it is whole, then merges it."""
     work.report("asking the fine-tuned model")
-    chat = ChatTokenizer.load(work.base)
+    chat = ChatTokenizer(work.base)
     rows = _rows(work)
     probes = build_probes(chat, rows, context_tokens=work.context_tokens)
     model = merge.load_fine_tuned(work.base, work.adapter)
@@ -127,15 +120,15 @@ def _rows(work: ExportWork) -> list[Row]:
     rows: list[Row] = []
     if artifact.sha256:
         records = read_records(work.context.store.open_lines(artifact), source=artifact.name)
-        rows = list(recorded_rows(work.role, itertools.islice(records, RENDERED_TEXTS)))
+        rows = list(recorded_rows(work.role, records))
     return rows or list(synthesized_rows(work.role))
 
 
-def _convert(work: ExportWork, prepared: Prepared) -> Converted:
+def _convert(work: ExportWork, prepared: Prepared, converter: Converter) -> Converted:
     files = _files(work, prepared)
     work.report("converting to GGUF")
     log, stopping = work.workspace / "convert.log", work.context.stopping
-    work.converter.convert(list(_conversions(work, prepared, files)), log=log, stopping=stopping)
+    converter.convert(list(_conversions(work, prepared, files)), log=log, stopping=stopping)
     work.report("checking the f16 file")
     measured = _measure(work, prepared, files.f16, with_texts=True)
     require_parity(measured.parity)

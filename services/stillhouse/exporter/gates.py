@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from stillhouse.errors import FailedPrecondition
 from stillhouse.exporter.probes import ForcedSequence, Probes
-from stillhouse.exporter.tool import run_tool
+from stillhouse.rpc.tool import run_tool
 
 DEFAULT_MAX_KL_DIVERGENCE = 1e-4
 MAX_OTHER_MISMATCH_FRACTION = 0.02

@@ -1,6 +1,6 @@
 """What the gates ask: texts for token parity, and teacher-forced prompts with answers for KL divergence.
 
-Called by `export`. Knows roles only through their protocol and nothing of torch or GGUF.
+Called by `export`. Knows roles only by their protocol, and nothing of torch or GGUF.
 """
 
 from __future__ import annotations
@@ -8,14 +8,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from jinja2 import TemplateError
-from transformers import AutoTokenizer
-
+from stillhouse.chat_tokenizer import ChatTokenizer
 from stillhouse.dataset.records import DataRecord
-from stillhouse.errors import FailedPrecondition, InvalidArgument
+from stillhouse.errors import FailedPrecondition
 from stillhouse.roles.role import Message, Role
 
 SEQUENCES = 4
@@ -104,60 +100,9 @@ class Probes:
     """So many of `texts`, the first, are the role's own prompts with answers."""
 
 
-@dataclass(frozen=True)
-class ChatTokenizer:
-    """The training tokenizer with the base's own chat template."""
-
-    tokenizer: Any
-
-    @classmethod
-    def load(cls, directory: Path) -> ChatTokenizer:
-        """Raises InvalidArgument where the directory holds no tokenizer or no chat template."""
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        except (OSError, ValueError, KeyError) as exc:
-            raise InvalidArgument(f"the base's tokenizer can't be loaded: {exc}", field="base") from exc
-        if not tokenizer.chat_template:
-            raise InvalidArgument("the base has no chat template; use an instruct model", field="base")
-        return cls(tokenizer)
-
-    @property
-    def end_of_turn(self) -> str:
-        """The text of the token that ends an answer."""
-        return str(self.tokenizer.eos_token or "")
-
-    @property
-    def added_prefix(self) -> str:
-        """What the tokenizer itself puts before a text (a beginning-of-text token), as text."""
-        ids = self.tokenizer("", add_special_tokens=True)["input_ids"]
-        return str(self.tokenizer.bos_token) if ids and ids[0] == self.tokenizer.bos_token_id else ""
-
-    def render(self, messages: Sequence[Message], *, generation_prompt: bool = True) -> str:
-        """The messages in the base's chat template, as the trainer renders them.
-
-        A template without system messages gets the system message before the first user message, as llama.cpp does it.
-        Raises FailedPrecondition where the template refuses the messages.
-        """
-        try:
-            return self._apply(messages, generation_prompt=generation_prompt)
-        except TemplateError as exc:
-            if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
-                raise FailedPrecondition(f"the base's chat template refuses the prompt: {exc}", field="base") from exc
-        folded = [Message("user", f"{messages[0].content}\n{messages[1].content}"), *messages[2:]]
-        return self._apply(folded, generation_prompt=generation_prompt)
-
-    def _apply(self, messages: Sequence[Message], *, generation_prompt: bool) -> str:
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        return str(self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=generation_prompt))
-
-    def ids(self, text: str) -> list[int]:
-        """Token ids; special tokens are read as such, none is added."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def synthesized_rows(role: Role, *, count: int = RENDERED_TEXTS) -> Iterator[Row]:
+def synthesized_rows(role: Role) -> Iterator[Row]:
     """Prompts and answers of the role's own examples and scripted author."""
-    for example in role.examples(count=count, seed=SYNTHESIZED_SEED):
+    for example in role.examples(count=RENDERED_TEXTS, seed=SYNTHESIZED_SEED):
         yield role.messages(example.inputs), role.author(example, seed=SYNTHESIZED_SEED)
 
 
@@ -185,8 +130,8 @@ def build_probes(
     for messages, answer in rows:
         prompt, completion = chat.render(messages), answer + chat.end_of_turn
         rendered.append(prompt + completion)
-        prompt_ids = chat.ids(prompt)
-        tokens = (prompt_ids + chat.ids(completion))[:limit]
+        prompt_ids = chat.encode(prompt)
+        tokens = (prompt_ids + chat.encode(completion))[:limit]
         if len(tokens) > len(prompt_ids):
             forced.append(ForcedSequence(tuple(tokens), _spread(len(prompt_ids), len(tokens), positions)))
     if not forced:
@@ -194,7 +139,7 @@ def build_probes(
     texts = (*rendered, *probe_texts())
     # The time of a gate is the time of reading these, three times over.
     shortest = sorted(forced, key=lambda sequence: len(sequence.tokens))[:sequences]
-    return Probes(tuple(shortest), texts, tuple(tuple(chat.ids(text)) for text in texts), len(rendered))
+    return Probes(tuple(shortest), texts, tuple(tuple(chat.encode(text)) for text in texts), len(rendered))
 
 
 def probe_texts() -> list[str]:

@@ -14,8 +14,8 @@ import threading
 from pathlib import Path
 
 from stillhouse.errors import FailedPrecondition, InvalidArgument
-from stillhouse.exporter.converter import CONVERTER_TYPES, read_pin
-from stillhouse.exporter.tool import run_tool
+from stillhouse.exporter.converter import CONVERTER_TYPES, converter_pin
+from stillhouse.rpc.tool import run_tool
 
 SMALL_PARAMETERS = 3_000_000_000
 """Q8_0 below, Q4_K_M from here. Between 1B and 3B Q4_K_M would save under 2 GB and cost accuracy; measured on 135M:
@@ -52,9 +52,10 @@ def choose_quantization(asked: str, parameters: int) -> str:
         known = ", ".join([*CONVERTER_TYPES, *LLAMA_CPP_TYPES])
         raise InvalidArgument(f"unknown quantization {asked!r}; known: {known}", field="quantization")
     if importlib.util.find_spec("llama_cpp") is None:
+        pin = converter_pin()
         raise FailedPrecondition(
             f"{name} is written by llama-cpp-python, which is not installed: run `pip install "
-            f"llama-cpp-python=={read_pin().version}` (it compiles llama.cpp), or ask for Q8_0, which needs nothing",
+            f"{pin.project}=={pin.version}` (it compiles llama.cpp), or ask for Q8_0, which needs nothing",
             field="quantization",
         )
     return name

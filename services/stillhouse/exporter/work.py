@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from stillhouse.exporter.converter import Converter
+from stillhouse.chat_tokenizer import ChatTokenizer
 from stillhouse.exporter.gates import DEFAULT_MAX_KL_DIVERGENCE, Divergence, Measurement, Reference
 from stillhouse.exporter.names import model_slug
-from stillhouse.exporter.probes import ChatTokenizer, Probes, Row
+from stillhouse.exporter.probes import Probes, Row
 from stillhouse.roles.role import Role
 from stillhouse.rpc.operation import JobContext
 from stillhouse.stages import EXPORT
@@ -36,7 +36,6 @@ class ExportWork:
     """PEFT directory; None where the base itself is exported."""
     parameters: int
     quantization: str
-    converter: Converter
     step: int = 0
     figures: dict[str, float] = field(default_factory=dict)
 

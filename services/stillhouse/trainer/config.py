@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stillhouse.cache import cache_directory
 from stillhouse.errors import InvalidArgument
 
 
@@ -26,12 +27,11 @@ class TrainerConfig:
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> TrainerConfig:
         """Raises InvalidArgument that names the variable."""
-        cache = environment.get("STILLHOUSE_CACHE") or str(Path.home() / ".cache" / "stillhouse")
         threads = environment.get("OMP_NUM_THREADS") or str(usable_cores())
         if not threads.isdecimal() or int(threads) < 1:
             raise InvalidArgument(f"OMP_NUM_THREADS={threads!r} is no number of threads", field="OMP_NUM_THREADS")
         return cls(
-            cache_directory=Path(cache).expanduser().absolute(),
+            cache_directory=cache_directory(environment),
             threads=int(threads),
             hub_token=environment.get("HF_TOKEN") or None,
             hub_endpoint=environment.get("HF_ENDPOINT") or None,

@@ -11,12 +11,12 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub import errors as hub_errors
 
+from stillhouse.cache import cache_errors
 from stillhouse.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
     PermissionDenied,
-    ResourceExhausted,
     StillhouseError,
     Unavailable,
 )
@@ -33,7 +33,8 @@ def hub_directory(
     """(snapshot folder in the cache, licence as the hub knows it or empty).
 
     Raises InvalidArgument (no hub name), PermissionDenied (gated, or the token is refused), NotFound (no such model or
-    revision), FailedPrecondition (no safetensors), Unavailable (the hub can't be reached).
+    revision), FailedPrecondition (no safetensors), Unavailable (the hub can't be reached), ResourceExhausted (the disk
+    is full).
     """
     if not _HUB_NAME.fullmatch(name):
         raise InvalidArgument(
@@ -41,31 +42,30 @@ def hub_directory(
         )
     api = HfApi(endpoint=endpoint, token=token if token is not None else False)
     try:
-        info = api.model_info(name, revision=revision or None)
-        if not any(sibling.rfilename.endswith(".safetensors") for sibling in info.siblings or []):
-            raise FailedPrecondition(
-                f"{name} has no safetensors weights on the hub; choose a model that has", field="name"
-            )
-        folder = api.snapshot_download(
-            name,
-            revision=info.sha or revision or None,
-            cache_dir=cache_directory / "hub",
-            allow_patterns=_WANTED,
-            ignore_patterns=_UNWANTED,
-        )
+        with cache_errors(cache_directory):
+            return _snapshot(api, name, revision, cache_directory / "hub")
     except (hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError, hub_errors.HFValidationError) as exc:
         raise _hub_error(exc, name, revision, has_token=token is not None) from exc
-    except OSError as exc:
-        if exc.errno is not None and exc.filename is not None:
-            raise ResourceExhausted(f"{name} can't be written to the cache {cache_directory}: {exc}") from exc
-        raise _unreachable(name, exc) from exc
     except Exception as exc:
         # The hub's client lets its HTTP library's own exceptions through.
-        if isinstance(exc, StillhouseError) or not _is_transport_error(exc):
-            raise
-        raise _unreachable(name, exc) from exc
+        if _is_transport_error(exc):
+            raise _unreachable(name, exc) from exc
+        raise
+
+
+def _snapshot(api: HfApi, name: str, revision: str, folder: Path) -> tuple[Path, str]:
+    info = api.model_info(name, revision=revision or None)
+    if not any(sibling.rfilename.endswith(".safetensors") for sibling in info.siblings or []):
+        raise FailedPrecondition(f"{name} has no safetensors weights on the hub; choose a model that has", field="name")
+    snapshot = api.snapshot_download(
+        name,
+        revision=info.sha or revision or None,
+        cache_dir=folder,
+        allow_patterns=_WANTED,
+        ignore_patterns=_UNWANTED,
+    )
     licence = getattr(info.card_data, "license", None) if info.card_data else None
-    return Path(folder), str(licence or "")
+    return Path(snapshot), str(licence or "")
 
 
 def _hub_error(exc: Exception, name: str, revision: str, *, has_token: bool) -> StillhouseError:
@@ -96,4 +96,7 @@ def _unreachable(name: str, exc: Exception) -> Unavailable:
 
 
 def _is_transport_error(exc: Exception) -> bool:
+    """An HTTP library's, or a system error of no file: a name that is not resolved, a connection that is refused."""
+    if isinstance(exc, OSError) and (exc.errno is None or exc.filename is None):
+        return True
     return type(exc).__module__.split(".")[0] in ("httpx", "httpcore", "requests", "urllib3")

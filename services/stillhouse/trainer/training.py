@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from stillhouse.chat_tokenizer import ChatTokenizer
 from stillhouse.dataset.records import read_records
 from stillhouse.errors import FailedPrecondition, ResourceExhausted
 from stillhouse.roles.role import Role, load_role
@@ -20,7 +21,7 @@ from stillhouse.stages import TRAIN
 from stillhouse.trainer.batches import Plan
 from stillhouse.trainer.checkpoints import Checkpoints, TrainState, put_curve
 from stillhouse.trainer.config import TrainerConfig
-from stillhouse.trainer.examples import ChatTokenizer, TokenExample, tokenize_records
+from stillhouse.trainer.examples import TokenExample, tokenize_records
 from stillhouse.trainer.loop import Loop
 from stillhouse.trainer.model import load_student, set_weights, trainable, write_adapter
 from stillhouse.trainer.options import TrainOptions, options_of

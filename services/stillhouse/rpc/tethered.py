@@ -1,7 +1,7 @@
 """Runs another Python program in this process, and kills it when its runner is gone.
 
-`tool` starts it as `python -m stillhouse.exporter.tethered -m MODULE ARGS...`, or with a script's path instead of
-`-m MODULE`. It must import nothing of the exporter: what it runs need not be ours.
+`tool` starts it as `python -m stillhouse.rpc.tethered -m MODULE ARGS...`, or with a script's path instead of
+`-m MODULE`. It imports nothing of ours: what it runs need not be.
 
 Standard input is a pipe from the runner, which ends however the runner dies, by SIGKILL too. (Linux can signal a child
 when its parent dies, but counts the parent's thread, and asks for code between fork and exec.)

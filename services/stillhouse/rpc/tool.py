@@ -1,6 +1,6 @@
 """Runs one Python program to its end: the converter, pip, the llama.cpp probe, the quantizer.
 
-Called by the exporter's other modules. Knows nothing of models: only processes, their output and how to stop them.
+Called by the exporter and by `stillhouse.downloads`. It must not know what a program does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def run_tool(
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [command[0], "-m", "stillhouse.exporter.tethered", *command[1:]],
+            [command[0], "-m", "stillhouse.rpc.tethered", *command[1:]],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
