@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stillhouse.cli.errors import as_usage
-from stillhouse.cli.generate import DEFAULT_MODEL, PROMPTS, PROVIDERS, EndpointOption, ModelOption
+from stillhouse.cli.teachers import DEFAULT_MODEL, PROMPTS, EndpointOption, ModelOption, teacher_model
+from stillhouse.teachers.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from stillhouse.evaluator.evaluation import EvaluationPlan, Measured
@@ -72,7 +73,7 @@ def evaluate(
     json_output: Annotated[bool, typer.Option("--json", help="The evaluation as JSON instead of tables.")] = False,
 ) -> None:
     """Measures a student, or a teacher, on held-out rows: score, valid and guard rate, seconds; decides gates."""
-    from stillhouse.cli.subjects import AskedTeacher, ServedStudent, teacher_model
+    from stillhouse.cli.subjects import AskedTeacher, ServedStudent
     from stillhouse.roles.role import load_role
 
     _check_subject(student, provider, grammar)
@@ -83,9 +84,17 @@ def evaluate(
     tokens, heat = _sampling(max_tokens, temperature, is_teacher=provider is not None)
     subject: ServedStudent | AskedTeacher = ServedStudent(student or "", token, ca, wait, store)
     if provider is not None:
-        options = {"endpoint": endpoint, "project": project, "location": location, "thinking_budget": thinking_budget}
         asked = teacher_model(
-            provider=provider, model=model, prompt=prompt, max_tokens=tokens, temperature=heat, options=options
+            provider,
+            prompt,
+            model=model,
+            temperature=heat,
+            max_output_tokens=tokens,
+            thinking_budget=thinking_budget,
+            endpoint=endpoint,
+            project=project,
+            location=location,
+            concurrency=1,
         )
         subject = AskedTeacher(asked, max_cost_usd, store)
     plan = _plan(

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stillhouse.cli.errors import as_usage
+from stillhouse.cli.teachers import (
+    DEFAULT_MODEL,
+    PROMPTS,
+    EndpointOption,
+    ModelOption,
+    checked_provider,
+    teacher_model,
+)
+from stillhouse.teachers.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,25 +26,13 @@ if TYPE_CHECKING:
     from stillhouse.rpc.process import StopRequest
     from stillhouse.teacher_generator.data_file import DataFiles, FileGeneration, FileOutcome
     from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
-    from stillhouse.v1.teacher_pb2 import TeacherPrompt
-
-PROVIDERS = ("vertex", "vertex_sdk", "litellm", "gguf", "student", "emulator")
-PROMPTS = ("fenced", "structured", "plain")
-DEFAULT_MODEL = "gemini-2.5-flash"
-
-ProviderOption = Annotated[str, typer.Option(help=f"One of {', '.join(PROVIDERS)}.")]
-ModelOption = Annotated[str, typer.Option(help="As the provider names it; for gguf a file.")]
-EndpointOption = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="http:// is plain text without a credential; HOST:PORT for a student."),
-]
 
 
 def generate(
     concepts: Annotated[Path, typer.Option(help="JSONL, one concept a line (stillhouse concepts writes one).")],
     output: Annotated[Path, typer.Option(metavar="DATA.jsonl", help="Gains one line an accepted answer.")],
     role: Annotated[str, typer.Option(help="The role that asks and judges.")] = "product_owner",
-    provider: ProviderOption = "vertex",
+    provider: Annotated[str, typer.Option(help=f"One of {', '.join(PROVIDERS)}.")] = "vertex",
     model: ModelOption = DEFAULT_MODEL,
     max_records: Annotated[int, typer.Option(min=1, help="Lines that the output has in the end.")] = 400,
     min_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Answers below it are refused.")] = 0.80,
@@ -75,7 +72,6 @@ def generate(
         GenerateRecordsRequest,
         TeacherStage,
     )
-    from stillhouse.v1.teacher_pb2 import EmulatorOptions, TeacherModel
 
     with as_usage("--role"):
         chosen = load_role(role)
@@ -84,26 +80,23 @@ def generate(
         chosen.guards({}, {}, chosen_guards)
     if resume and overwrite:
         raise typer.BadParameter("go on or start anew: give --resume or --overwrite", param_hint="--resume")
-    if faults not in ("none", "recorded"):
-        raise typer.BadParameter(f"{faults!r} is neither none nor recorded", param_hint="--faults")
-    teacher = TeacherModel(
-        provider=checked_provider(provider),
+    teacher = teacher_model(
+        provider,
+        prompt,
+        faults=faults,
+        latency_seconds=latency,
         model=model,
-        prompt=prompt_kind(prompt),
         temperature=temperature,
         max_output_tokens=max_output_tokens,
-        endpoint=endpoint or "",
-        project=project or "",
+        thinking_budget=thinking_budget,
+        endpoint=endpoint,
+        project=project,
         location=location,
         concurrency=concurrency,
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         deadline_seconds=deadline,
     )
-    if thinking_budget is not None:
-        teacher.thinking_budget = thinking_budget
-    if provider == "emulator":
-        teacher.emulator.CopyFrom(EmulatorOptions(faults=faults, latency_seconds=latency))
     request = GenerateRecordsRequest(
         role=RoleReference(name=chosen.name, version=chosen.version),
         stages=[
@@ -159,22 +152,6 @@ def retry_failed(
     with _working(store, files) as (generation, stopping):
         outcome = _stoppable(lambda: generation.retry(request, files), stopping)
     _conclude(outcome, files, wanted=None, json_output=json_output)
-
-
-def checked_provider(provider: str) -> str:
-    """The provider's own name. Raises BadParameter."""
-    if provider not in PROVIDERS:
-        raise typer.BadParameter(f"{provider!r} is none of {', '.join(PROVIDERS)}", param_hint="--provider")
-    return "vertex" if provider == "vertex_sdk" else provider
-
-
-def prompt_kind(prompt: str) -> TeacherPrompt.ValueType:
-    """The message's word for it. Raises BadParameter."""
-    from stillhouse.v1.teacher_pb2 import TeacherPrompt
-
-    if prompt not in PROMPTS:
-        raise typer.BadParameter(f"{prompt!r} is none of {', '.join(PROMPTS)}", param_hint="--prompt")
-    return TeacherPrompt.Value(f"TEACHER_PROMPT_{prompt.upper()}")
 
 
 @contextmanager

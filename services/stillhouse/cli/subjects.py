@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -79,27 +79,6 @@ class AskedTeacher:
         purse = Purse(AnswerLog(open_store(self.store_uri)), Budget(self.max_cost_usd), os.environ)
         with _working() as (stopping, report):
             return measure_teacher(plan, self.model, purse, report=report, stopping=stopping)
-
-
-def teacher_model(
-    *, provider: str, model: str, prompt: str, max_tokens: int, temperature: float, options: dict[str, Any]
-) -> TeacherModel:
-    """The reference; `options` are fields of TeacherModel that are set where they are not None. Raises BadParameter."""
-    from stillhouse.cli.generate import checked_provider, prompt_kind
-    from stillhouse.v1.teacher_pb2 import EmulatorOptions, TeacherModel
-
-    made = TeacherModel(
-        provider=checked_provider(provider),
-        model=model,
-        prompt=prompt_kind(prompt),
-        temperature=temperature,
-        max_output_tokens=max_tokens,
-        concurrency=1,
-        **{name: value for name, value in options.items() if value is not None},
-    )
-    if provider == "emulator":
-        made.emulator.CopyFrom(EmulatorOptions(faults="recorded", latency_seconds=0.5))
-    return made
 
 
 @contextmanager
