@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from pathlib import Path
 from threading import Event
 
 import pytest
+from google.cloud.aiplatform_v1.types import GenerateContentRequest, GenerateContentResponse
 
-from cli_leaves import end_leaf, read_rows, start_leaf
+from cli_leaves import Outcome, end_leaf, read_rows, start_leaf
 from generation_fixture import logged_answers, write_concepts
 from stillhouse.artifacts.answers import AnswerLog
 from stillhouse.artifacts.store import Store
@@ -23,6 +23,7 @@ from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, TeacherS
 from stillhouse.v1.teacher_pb2 import TEACHER_PROMPT_FENCED, TeacherModel
 from vertex_emulator_process import vertex_emulator
 from vertex_fixture import Reply, text_response, vertex_server
+from waiting import wait_until
 
 RECORDS = 30
 
@@ -47,19 +48,16 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for(tmp_path: Path, un
     write_concepts(tmp_path / "concepts.jsonl", 80)
     with vertex_emulator(tmp_path, "--faults", "recorded", "--latency", "200ms") as server:
         process = start_leaf(*arguments(server.url, tmp_path, "--max-records", RECORDS))
-        deadline = time.monotonic() + 60
-        while len(server.billed()) < 10 and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: len(server.billed()) >= 10, "ten calls are billed")
         server.process.kill()
         server.process.wait(30)
         port = server.url.rpartition(":")[2]
-    time.sleep(2)
+    wait_until(lambda: "unavailable" in (tmp_path / "data.log").read_text(), "the server is missed")
     assert process.poll() is None
     with vertex_emulator(tmp_path, "--faults", "recorded", "--latency", "20ms", "--port", port) as server:
         outcome = end_leaf(process)
         digests = [line["digest"] for line in server.billed()]
     assert outcome.code == 0, outcome.err
-    assert "unavailable" in (tmp_path / "data.log").read_text()
     # Only what was answered while the server died can have been billed and lost.
     assert len(digests) - len(logged_answers(tmp_path / "store")) <= 8
     assert (tmp_path / "data.jsonl").read_bytes() == undisturbed
@@ -86,15 +84,41 @@ def test_half_of_all_calls_refused_for_quota_and_a_third_failing_lose_no_record(
 def test_a_server_that_is_not_there_is_said_and_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:
     write_concepts(tmp_path / "concepts.jsonl", 5)
     process = start_leaf(*arguments("http://127.0.0.1:9", tmp_path, "--max-records", 3))
-    log, deadline = tmp_path / "data.log", time.monotonic() + 60
-    while not (log.exists() and "unavailable" in log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    log = tmp_path / "data.log"
+    wait_until(lambda: log.exists() and "unavailable" in log.read_text(), "the server is missed")
     process.send_signal(signal.SIGINT)
-    asked = time.monotonic()
     outcome = end_leaf(process)
     assert outcome.code == 130
     assert "--resume goes on from here" in outcome.err
-    assert time.monotonic() - asked < 10
+    assert "awaiting" not in outcome.err
+
+
+def test_the_first_ctrl_c_says_what_is_awaited_and_keeps_it(tmp_path: Path) -> None:
+    write_concepts(tmp_path / "concepts.jsonl", 5)
+
+    async def interrupt() -> tuple[str, Outcome]:
+        asked, released = asyncio.Event(), asyncio.Event()
+
+        async def reply(_: GenerateContentRequest) -> GenerateContentResponse:
+            asked.set()
+            await released.wait()
+            return text_response("nothing to the point")
+
+        async with vertex_server(reply) as server:
+            process = start_leaf(*arguments(f"http://127.0.0.1:{server.port}", tmp_path, "--max-records", 1))
+            await asyncio.wait_for(asked.wait(), 120)
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            said = await asyncio.to_thread(process.stderr.readline)
+            while said and not said.startswith("stopping"):
+                said = await asyncio.to_thread(process.stderr.readline)
+            released.set()
+            return said, await asyncio.to_thread(end_leaf, process)
+
+    said, outcome = asyncio.run(interrupt())
+    assert said == "stopping: awaiting 1 call in flight, billed in any case; Ctrl-C again gives its answer up\n"
+    assert (outcome.code, outcome.err) == (130, "stopped; the same command with --resume goes on from here\n")
+    assert len(logged_answers(tmp_path / "store")) == 1
 
 
 def generated(reply: Reply, folder: Path, *, records: int = 2) -> tuple[DataFiles, StillhouseError | None]:

@@ -23,8 +23,12 @@ from stillhouse.teachers.providers import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich.console import Console
+
     from stillhouse.rpc.process import StopRequest
-    from stillhouse.teacher_generator.data_file import DataFiles, FileGeneration, FileOutcome
+    from stillhouse.teacher_generator.data_file import FileGeneration, FileOutcome
+    from stillhouse.teacher_generator.data_files import DataFiles
+    from stillhouse.v1.common_pb2 import Progress
     from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
 
 
@@ -64,7 +68,7 @@ def generate(
 ) -> None:
     """Asks a teacher about concepts until there are enough good records. No answer is paid for twice."""
     from stillhouse.roles.role import load_role
-    from stillhouse.teacher_generator.data_file import DataFiles
+    from stillhouse.teacher_generator.data_files import DataFiles
     from stillhouse.v1.common_pb2 import RoleReference
     from stillhouse.v1.teacher_generator_pb2 import (
         WHEN_EXHAUSTED_SECOND_ANSWER,
@@ -132,7 +136,7 @@ def retry_failed(
     json_output: Annotated[bool, typer.Option("--json", help="The figures as JSON instead of tables.")] = False,
 ) -> None:
     """Asks again about the concepts that were set aside; good answers are appended to the data."""
-    from stillhouse.teacher_generator.data_file import DataFiles
+    from stillhouse.teacher_generator.data_files import DataFiles
 
     with as_usage("DATA.jsonl"):
         files = DataFiles(data)
@@ -168,20 +172,36 @@ def _working(store: str | None, files: DataFiles) -> Iterator[tuple[FileGenerati
     from stillhouse.teacher_generator.data_file import FileGeneration
     from stillhouse.teacher_generator.data_files import open_text
 
-    log = AnswerLog(open_store(store))
+    log, screen = AnswerLog(open_store(store)), remarks()
     make_folder(files.records.parent)
     with (
         open_text(files.log, "a") as events,
         stop_on_signals() as stopping,
-        progress_line(remarks()) as report,
+        progress_line(screen) as show,
     ):
         before = structlog.get_config()
         configure_logging("teacher_generator", events)
         try:
-            yield FileGeneration(log, os.environ, report, stopping.event), stopping
+            yield FileGeneration(log, os.environ, _saying_what_is_awaited(show, screen), stopping.event), stopping
         finally:
             configure_logging("stillhouse")
             structlog.configure(**before)
+
+
+def _saying_what_is_awaited(show: Callable[[Progress], None], screen: Console) -> Callable[[Progress], None]:
+    """`show`, but for a stop that waits for calls in flight: that is a line of its own."""
+    from stillhouse.teacher_generator.generation import STOPPING
+
+    def say(progress: Progress) -> None:
+        in_flight = int(progress.figures.get("in_flight", 0))
+        if progress.message.endswith(STOPPING) and in_flight:
+            calls, answers = ("1 call", "its answer") if in_flight == 1 else (f"{in_flight} calls", "their answers")
+            words = f"stopping: awaiting {calls} in flight, billed in any case; Ctrl-C again gives {answers} up"
+            screen.print(words, markup=False, soft_wrap=True)
+        else:
+            show(progress)
+
+    return say
 
 
 def _stoppable(work: Callable[[], FileOutcome], stopping: StopRequest) -> FileOutcome:
