@@ -63,9 +63,10 @@ format: setup-dev ## Format the sources
 lock: setup-dev ## Compile requirements/*.txt anew
 	sh scripts/lock.sh
 
-generate: setup-dev ## Write the generated files: protobuf stubs, the spec's JSON schema
+generate: setup-dev ## Write the generated files: protobuf stubs, the spec's JSON schema, the CRD
 	PYTHON=$(BIN)/python sh scripts/generate_protos.sh services
 	$(BIN)/python -m stillhouse.spec.schema > docs/distillation.schema.json
+	$(BIN)/python -m stillhouse.spec.crd --chart > charts/stillhouse/templates/crd.yaml
 
 clean: ## Remove the virtual environment and caches of this checkout
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -10,16 +10,18 @@ import argparse
 import sys
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from stillhouse.spec.cel import RULES_KEY
 from stillhouse.spec.models import Distillation, DistillationSpec, Metadata
+from stillhouse.spec.scalars import dump_yaml
 from stillhouse.spec.status import DistillationStatus
 
 GROUP, VERSION, KIND, PLURAL = "stillhouse.dev", "v1alpha1", "Distillation", "distillations"
 
 Schema = dict[str, Any]
+
+_HEAD = "# Written by `make generate` from services/stillhouse/spec; change it there.\n"
 
 _AS_THEY_ARE = (
     "type",
@@ -192,21 +194,13 @@ def _description(schema: Schema) -> str:
     return f"{text} Default: {shown}.".strip()
 
 
-class _Dumper(yaml.SafeDumper):
-    """Without anchors, which some readers of a CRD don't know."""
-
-    def ignore_aliases(self, _: Any) -> bool:
-        return True
-
-
 def main() -> None:
     """Writes the CRD, or with --chart the chart's template of it."""
     parser = argparse.ArgumentParser(prog="python -m stillhouse.spec.crd", description=main.__doc__)
     parser.add_argument("--chart", action="store_true", help="as a template of the chart")
     arguments = parser.parse_args()
-    text = yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
-    head = "# Written by `make generate` from services/stillhouse/spec; change it there.\n"
-    sys.stdout.write(head + (as_chart_template(text) if arguments.chart else text))
+    text = _HEAD + dump_yaml(custom_resource_definition())
+    sys.stdout.write(as_chart_template(text) if arguments.chart else text)
 
 
 if __name__ == "__main__":

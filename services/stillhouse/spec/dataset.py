@@ -20,8 +20,11 @@ class Balance(SpecModel):
     """At most that many records with that label."""
 
     label: Text
+    """A label of the role's records, such as status."""
     value: Text
+    """A value of that label."""
     max_records: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    """Records with it at most."""
 
 
 class Split(SpecModel):
@@ -32,6 +35,7 @@ class Split(SpecModel):
     validation: Fraction | None = None
     """Default 0 with a validation set, else 0.15."""
     seed: Seed = 42
+    """The same seed divides the same groups alike."""
 
 
 class Dataset(SpecModel):
@@ -49,12 +53,14 @@ class Dataset(SpecModel):
     min_score: Fraction = "0.80"
     """Records below it are refused."""
     balance: Annotated[list[Balance], Field(max_length=32)] = []
+    """Labels that would be too frequent otherwise."""
     split: Split = Split()
     validation: Source | None = None
     """Held-out rows. Without it, part of the input groups is held out."""
     min_records: Annotated[int, Field(ge=1, le=1_000_000_000)] = 20
     """Fewer records stop the run before any training is paid for."""
     min_mean_score: Fraction = "0.85"
+    """Records with a lower mean score stop the run before any training is paid for."""
 
     @model_validator(mode="after")
     def _some_source(self) -> Self:

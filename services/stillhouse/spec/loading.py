@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from stillhouse.errors import InvalidArgument, NotFound
 from stillhouse.spec.models import Distillation, DistillationSpec
+from stillhouse.spec.scalars import load_yaml
 
 MAX_FILE_BYTES = 1 << 20
 _PATH_PART = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[[0-9]{1,4}\])*)")
@@ -37,7 +38,7 @@ def load_distillation(path: Path, overrides: Sequence[str] = ()) -> Distillation
     if len(text) > MAX_FILE_BYTES:
         raise InvalidArgument(f"{path} has {len(text)} bytes; a Distillation has at most {MAX_FILE_BYTES}")
     try:
-        document = yaml.safe_load(text)
+        document = load_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise InvalidArgument(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(document, dict):
@@ -124,7 +125,7 @@ def _value(raw: str, annotation: Any, path: str) -> Any:
     if raw != "null" and str in _alternatives(annotation):
         return raw
     try:
-        return yaml.safe_load(raw)
+        return load_yaml(raw)
     except (yaml.YAMLError, ValueError) as exc:
         raise InvalidArgument(f"--set {path}: {raw!r} is not YAML", field="set") from exc
 

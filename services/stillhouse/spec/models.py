@@ -21,31 +21,48 @@ class Lora(SpecModel):
     """LoRA; what is not given comes from the preset, then from the defaults."""
 
     rank: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Rank of the adapter."""
     alpha: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """The adapter is scaled by alpha / rank."""
     dropout: Fraction | None = None
+    """Of the adapter's inputs while training."""
     target_modules: Annotated[list[Text], Field(min_length=1, max_length=32)] | None = None
     """Module names, or the one entry all-linear."""
     rslora: bool | None = None
+    """Scales by alpha / sqrt(rank) instead."""
 
 
 class Training(SpecModel):
     """Fine-tuning; what is not given comes from the preset, then from the defaults."""
 
     epochs: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Passes over the training records."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Records an optimizer step."""
     micro_batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Records in memory at a time; default: by the device."""
     learning_rate: DecimalString | None = None
+    """Of AdamW, at its peak."""
     schedule: Literal["cosine", "linear", "constant"] | None = None
+    """Of the learning rate, after the warm-up."""
     warmup_fraction: Fraction | None = None
+    """Of the steps, with a rising learning rate."""
     weight_decay: DecimalString | None = None
+    """Of AdamW."""
     max_gradient_norm: DecimalString | None = None
+    """Larger gradients are clipped; 0 clips none."""
     max_length: Annotated[int, Field(ge=64, le=131_072)] | None = None
+    """Tokens of prompt and answer; a longer record is an error, never cut."""
     seed: Seed | None = None
+    """Of the fresh weights, the order of records and dropout."""
     precision: Literal["auto", "float32", "bfloat16", "float16", "nf4"] | None = None
+    """Of the arithmetic; nf4 holds the base in 4 bits."""
     gradient_checkpointing: bool | None = None
+    """Computes activations again instead of keeping them: less memory, more time."""
     max_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
     """Stops after that many optimizer steps; 0: all."""
     evaluations_per_epoch: Annotated[int, Field(ge=1, le=100)] | None = None
+    """How often the loss on the tuning records is measured and a checkpoint kept."""
 
 
 class Student(SpecModel):
@@ -74,12 +91,15 @@ class Gates(SpecModel):
     """What a student must reach; null switches a gate off."""
 
     min_score: Fraction | None = "0.75"
+    """Mean score."""
     max_gap: DecimalString | None = "0.10"
     """(reference - student) / reference."""
     max_median_seconds: DecimalString | None = "10"
     """Seconds a sample with one request in flight."""
     min_valid_rate: Fraction | None = "0.9"
+    """Answers that parse, of all."""
     min_guard_rate: Fraction | None = "0.9"
+    """Answers that pass the role's guards, of all."""
     min_margin_over_base: DecimalString | None = "0"
     """Mean score less the base model's under the same constraint."""
 
@@ -90,8 +110,11 @@ class Evaluation(SpecModel):
     constraints: Annotated[list[Literal["RoleGrammar", "None"]], Field(min_length=1, max_length=2)] = ["RoleGrammar"]
     """Each is evaluated; the gates hold for the first."""
     max_tokens: Annotated[int, Field(ge=16, le=32_768)] = 1024
+    """Of an answer."""
     temperature: Temperature = "0"
+    """Of sampling; 0 is greedy."""
     seed: Seed = 42
+    """Of sampling."""
     teacher: bool = False
     """The teacher (the first stage's that asks a model) answers the held-out rows too, and its mean score there is the
     reference of the gap; without it that is the mean of its records in the data set."""
@@ -130,6 +153,8 @@ class DistillationSpec(SpecModel):
     """What the student is to be, such as product_owner. It can't change: a new role is a new Distillation."""
     store: Uri | None = None
     """Object store of the artifacts; default: the installation's."""
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    """Delete: its artifacts go with the object on a cluster, but for what others name, and the teacher's answers."""
     suspend: bool = False
     """Starts nothing new and stops what runs, after a checkpoint."""
     queue: Name | None = None

@@ -42,6 +42,7 @@ class Source(SpecModel):
     """Bytes from outside."""
 
     uri: Uri
+    """Where they are; on a cluster, in the store."""
     sha256: Sha256 | None = None
     """Refuses other bytes than these."""
 
@@ -50,14 +51,18 @@ class Synthesized(SpecModel):
     """Records that the role's own seeded synthesizer and scripted author write."""
 
     count: Annotated[int, Field(ge=1, le=100_000)]
+    """How many."""
     seed: Seed = 42
+    """The same seed draws the same records."""
 
 
 class Import(SpecModel):
     """Recorded answers: JSONL at a uri, or synthesized ones."""
 
     uri: Uri | None = None
+    """JSONL, one answer a line."""
     sha256: Sha256 | None = None
+    """Refuses other bytes than these."""
     synthesized: Synthesized | None = None
     model: Text | None = None
     """The model that answered, for rows that name none."""
@@ -79,7 +84,9 @@ class SynthesizedConcepts(SpecModel):
     """Inputs that the role's own seeded synthesizer makes."""
 
     count: Annotated[int, Field(ge=1, le=1_000_000)]
+    """How many."""
     seed: Seed = 42
+    """The same seed draws the same concepts."""
     planted: Fraction = "0.3"
     """The fraction with planted gaps and conflicts, against which a student's findings are measured."""
 
@@ -88,7 +95,9 @@ class Concepts(SpecModel):
     """What a teacher is asked about: JSONL at a uri, or synthesized."""
 
     uri: Uri | None = None
+    """JSONL, one concept a line."""
     sha256: Sha256 | None = None
+    """Refuses other bytes than these."""
     synthesized: SynthesizedConcepts | None = None
     when_exhausted: Literal["Stop", "SecondAnswer"] = "Stop"
     """When every concept was asked about and the target is not reached: stop, or ask for a second answer to each."""

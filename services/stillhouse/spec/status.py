@@ -44,8 +44,10 @@ ConditionType = Literal[
     "DatasetReady", "Optimized", "Trained", "Exported", "Evaluated", "Serving", "Succeeded", "Suspended"
 ]
 
-StepState = Literal["done", "running", "ready", "waiting", "retrying", "failed"]
-"""As `stillhouse.controller.plan` has them."""
+StepState = Literal[
+    "done", "running", "ready", "waiting", "retrying", "failed", "queued", "pending", "stopping", "succeeded"
+]
+"""As `stillhouse.controller.plan` has them, and for a running step what its Job is doing."""
 
 
 class StatusModel(BaseModel):

@@ -24,6 +24,7 @@ class Emulator(SpecModel):
     faults: Literal["none", "recorded"] = "recorded"
     """recorded: leaves out blocks, breaks YAML and refuses as often as the recorded models did."""
     seed: Seed = 0
+    """The same seed emulates the same answers and faults."""
     latency_seconds: Seconds = "0.5"
     """Of the median answer."""
     requests_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -38,7 +39,9 @@ class TeacherStage(SpecModel):
     import_: Annotated[Import | None, Field(alias="import")] = None
     """Recorded answers in place of a model."""
     provider: Literal["vertex", "vertex_sdk", "litellm", "gguf", "student", "emulator"] = "vertex"
+    """Who serves the model; emulator answers like one, for nothing."""
     model: Text = "gemini-2.5-flash"
+    """As its provider names it; a file for gguf."""
     endpoint: Uri | None = None
     """URL of the service; default: the provider's own. http:// is plain text and asks for no credential."""
     project: Text | None = None
@@ -48,6 +51,7 @@ class TeacherStage(SpecModel):
     prompt: Literal["Fenced", "Structured", "Plain"] = "Fenced"
     """Fenced blocks with a worked example, JSON by a schema, or the student's own prompt."""
     temperature: Temperature = "0.7"
+    """Of sampling."""
     max_output_tokens: Annotated[int, Field(ge=64, le=65_536)] = 8192
     """Thinking included."""
     thinking_budget: Annotated[int, Field(ge=0, le=65_536)] | None = None
@@ -63,7 +67,9 @@ class TeacherStage(SpecModel):
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Calls in flight at most; it adapts below that."""
     requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Calls started in a minute at most; default: no limit of its own."""
     tokens_per_minute: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Tokens asked for in a minute at most; default: no limit of its own."""
     deadline_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     """Of one call."""
     emulator: Emulator = Emulator()
@@ -150,15 +156,20 @@ class ModelPrice(SpecModel):
     """US dollars for a million tokens; thinking is paid as output."""
 
     model: Text
+    """As the stages name it."""
     input_per_million_usd: Dollars
+    """For a million tokens of prompts."""
     output_per_million_usd: Dollars
+    """For a million tokens of answers."""
 
 
 class Teacher(SpecModel):
     """Models that are asked about the concepts, in sequence."""
 
     stages: Annotated[list[TeacherStage], Field(min_length=1, max_length=MAX_STAGES)]
+    """Asked in sequence, about the concepts that have no record yet."""
     seed: Seed = 42
+    """Of the sampling."""
     prices: Annotated[list[ModelPrice], Field(max_length=64)] = []
     """Take the place of the built-in price table's."""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import stillhouse.cli
 from stillhouse.controller.requests import check
@@ -27,7 +26,7 @@ MINIMAL: dict[str, Any] = {
 
 def written(tmp_path: Path, document: object) -> Path:
     path = tmp_path / "distillation.yaml"
-    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
     return path
 
 
