@@ -7,7 +7,6 @@ import json
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -21,6 +20,7 @@ from google.cloud.aiplatform_v1.types import Content, GenerateContentRequest, Ge
 
 from stillhouse.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PERMANENT, EXIT_USAGE
 from vertex_emulator_process import EmulatorProcess, emulator_command, vertex_emulator
+from waiting import wait_until
 
 
 def ask(address: str, seeds: range) -> list[str | None]:
@@ -72,7 +72,7 @@ def test_a_call_in_flight_does_not_hold_up_the_end(tmp_path: Path) -> None:
         content = Content(role="user", parts=[Part(text="Hello")])
         model = "projects/p/locations/l/publishers/google/models/gemini-2.5-flash"
         call = method.future(GenerateContentRequest(model=model, contents=[content]), timeout=60)
-        _await_stalled(server)
+        wait_until(lambda: _is_stalled(server), "the call's arrival")
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(20) == EXIT_INTERRUPTED
         assert call.exception(20) is not None
@@ -124,13 +124,8 @@ def test_the_command_line_starts_the_same_server(tmp_path: Path) -> None:
         process.stdout.close()
 
 
-def _await_stalled(server: EmulatorProcess) -> None:
-    """Returns once a call is in flight that will not be answered."""
+def _is_stalled(server: EmulatorProcess) -> bool:
+    """A call is in flight that will not be answered."""
     assert server.openai_url is not None
-    give_up_at = time.monotonic() + 60
-    while True:
-        with urllib.request.urlopen(f"{server.openai_url.removesuffix('/v1')}/stats", timeout=20) as response:
-            if json.load(response)["stalled"]:
-                return
-        assert time.monotonic() < give_up_at, "the call did not arrive"
-        time.sleep(0.02)
+    with urllib.request.urlopen(f"{server.openai_url.removesuffix('/v1')}/stats", timeout=20) as response:
+        return json.load(response)["stalled"] > 0

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import IO
 
 from stillhouse.errors import FailedPrecondition
 from stillhouse.rpc.process import WATCH_STDIN_VARIABLE
+from stillhouse.rpc.subprocesses import end_process
 from stillhouse.teachers.teacher import Answer, Question, Teacher
 
 _STOP_SECONDS = 10.0
@@ -25,7 +24,7 @@ _STOP_SECONDS = 10.0
 class Child:
     """A running `python -m MODULE`; its standard input is held open for as long as this process lives."""
 
-    def __init__(self, process: subprocess.Popen[str], log: IO[str], first_line: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: IO[str], first_line: str) -> None:
         """Made by `start_child`."""
         self._process = process
         self._log = log
@@ -79,20 +78,19 @@ async def start_child(arguments: Sequence[str], environ: Mapping[str, str], *, s
     raise FailedPrecondition(f"python -m {' '.join(arguments)} did not start{within}: {words}")
 
 
-def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[str]) -> subprocess.Popen[str]:
+def _spawn(arguments: Sequence[str], environ: Mapping[str, str], log: IO[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        text=True,
         env={**environ, WATCH_STDIN_VARIABLE: "1"},
         # Ctrl-C is for this process, which then stops the child when nothing is in flight any more.
         start_new_session=True,
     )
 
 
-async def _first_line(process: subprocess.Popen[str]) -> str:
+async def _first_line(process: subprocess.Popen[bytes]) -> str:
     """Without a thread that would hang on a silent child."""
     if process.stdout is None:
         raise FailedPrecondition("the child has no output")
@@ -116,31 +114,16 @@ async def _first_line(process: subprocess.Popen[str]) -> str:
     return line.decode(errors="replace").strip() if newline else ""
 
 
-def _last_words(process: subprocess.Popen[str], log: IO[str]) -> str:
-    _stop(process)
+def _last_words(process: subprocess.Popen[bytes], log: IO[str]) -> str:
+    end_process(process, _STOP_SECONDS)
     log.seek(0)
     lines = log.read().strip().splitlines()
-    _close(process, log)
+    _end(process, log)
     return lines[-1] if lines else f"it said nothing and ended with {process.returncode}"
 
 
-def _end(process: subprocess.Popen[str], log: IO[str]) -> None:
-    _stop(process)
-    _close(process, log)
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _close(process: subprocess.Popen[str], log: IO[str]) -> None:
-    for stream in (process.stdin, process.stdout, log):
-        if stream is not None:
-            with suppress(BrokenPipeError):
-                stream.close()
+def _end(process: subprocess.Popen[bytes], log: IO[str]) -> None:
+    end_process(process, _STOP_SECONDS)
+    if process.stdout is not None:
+        process.stdout.close()
+    log.close()
