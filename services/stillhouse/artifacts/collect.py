@@ -43,7 +43,7 @@ def collect(store: Store, *, older_than_seconds: float = 86400, dry_run: bool = 
     # Roots are read after the blobs are listed: a manifest that is written meanwhile names blobs that were put, and so
     # refreshed, after `before`.
     if old:
-        for sha256 in _named(store):
+        for sha256 in named_digests(store):
             old.pop(_BLOBS + sha256, None)
     old |= unnamed_files(store, old_files)
     if not dry_run:
@@ -59,9 +59,15 @@ def _older(store: Store, folder: str, before: datetime) -> dict[str, int]:
     return {entry.path: entry.size_bytes for entry in store.objects.entries(folder) if entry.modified <= before}
 
 
-def _named(store: Store) -> set[str]:
+def digests_in(data: bytes) -> set[str]:
+    """The SHA-256 digests that a root's bytes name."""
+    return {match.decode() for match in _DIGEST.findall(data)}
+
+
+def named_digests(store: Store) -> set[str]:
+    """Of everything that any root of the store names."""
     named: set[str] = set()
     for entry in store.objects.entries(""):
         if not entry.path.startswith("blobs/") and not is_checkpoint_file(entry.path):
-            named.update(match.decode() for match in _DIGEST.findall(store.objects.read(entry.path) or b""))
+            named |= digests_in(store.objects.read(entry.path) or b"")
     return named

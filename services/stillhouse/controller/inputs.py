@@ -9,12 +9,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.store import from_url
 
+from stillhouse.artifacts.backend import open_remote, translated
+from stillhouse.artifacts.messages import parse_json
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.requests import Inputs, is_directory_base
 from stillhouse.dataset.concepts import concept_line
-from stillhouse.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from stillhouse.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, StillhouseError
 from stillhouse.roles.role import load_role
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.spec.sources import Concepts, Import, Synthesized
@@ -27,11 +28,12 @@ _PLANTED = 0.3
 """The fraction of synthesized records with planted findings."""
 
 
-def bring_in(spec: DistillationSpec, store: Store, *, directory: Path) -> Inputs:
+def bring_in(spec: DistillationSpec, store: Store, *, directory: Path | None) -> Inputs:
     """Puts every input into the store and returns their artifacts.
 
-    Relative paths are below `directory`. Raises NotFound, PermissionDenied, DataLoss (another sha256 than the spec
-    says) or Unavailable; the message names the spec's path.
+    Relative paths are below `directory`; None: there are no files here, and a path raises InvalidArgument.
+    Raises NotFound, PermissionDenied, DataLoss (another sha256 than the spec says) or, of a remote store, Unavailable;
+    the message names the spec's path.
     """
     imports = tuple(
         _import(source, spec, store, directory, f"spec.dataset.imports[{index}]", f"import-{index}.jsonl")
@@ -59,13 +61,15 @@ def bring_in(spec: DistillationSpec, store: Store, *, directory: Path) -> Inputs
     )
 
 
-def _import(source: Import, spec: DistillationSpec, store: Store, directory: Path, where: str, name: str) -> Artifact:
+def _import(
+    source: Import, spec: DistillationSpec, store: Store, directory: Path | None, where: str, name: str
+) -> Artifact:
     if source.synthesized is not None:
         return _written(synthesized_rows(spec.role, source.synthesized), store, name)
     return _bytes(source.uri or "", source.sha256, store, directory, where, name=name)
 
 
-def _concepts(source: Concepts, spec: DistillationSpec, store: Store, directory: Path) -> Artifact:
+def _concepts(source: Concepts, spec: DistillationSpec, store: Store, directory: Path | None) -> Artifact:
     name = "concepts.jsonl"
     if (wanted := source.synthesized) is not None:
         examples = load_role(spec.role).examples(count=wanted.count, seed=wanted.seed, planted=number(wanted.planted))
@@ -90,25 +94,31 @@ def synthesized_rows(role_name: str, wanted: Synthesized) -> Iterator[str]:
         yield json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def _bytes(uri: str, sha256: str | None, store: Store, directory: Path, where: str, *, name: str) -> Artifact:
+def _bytes(uri: str, sha256: str | None, store: Store, directory: Path | None, where: str, *, name: str) -> Artifact:
     """The name enters the digest, so it says what the bytes are for; what their user calls them may change."""
     if uri.startswith(_ARTIFACT):
         digest = uri.removeprefix(_ARTIFACT)
         if not store.has_blob(digest):
             raise NotFound(f"{where}: no artifact {uri} in {store.uri}", field=where)
         return Artifact(name=name, sha256=digest)
-    path = _local_path(uri, directory)
+    path = _local_path(uri, directory, where)
     artifact = _local_file(path, store, where, name) if path is not None else _remote(uri, store, where, name)
     if sha256 is not None and artifact.sha256 != sha256:
         raise DataLoss(f"{where}: {uri} has sha256 {artifact.sha256}, the spec says {sha256}", field=where)
     return artifact
 
 
-def _local_path(uri: str, directory: Path) -> Path | None:
+def _local_path(uri: str, directory: Path | None, where: str) -> Path | None:
     parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    return None if "://" in uri else directory / Path(uri).expanduser()
+    if "://" in uri and parts.scheme != "file":
+        return None
+    if directory is None:
+        raise InvalidArgument(
+            f"{where}: {uri} is a path, which a cluster can't read: `stillhouse run FILE --cluster` uploads it, or "
+            "name an object such as s3://bucket/rows.jsonl",
+            field=where,
+        )
+    return Path(unquote(parts.path)) if parts.scheme == "file" else directory / Path(uri).expanduser()
 
 
 def _local_file(path: Path, store: Store, where: str, name: str) -> Artifact:
@@ -118,10 +128,10 @@ def _local_file(path: Path, store: Store, where: str, name: str) -> Artifact:
             raise InvalidArgument(f"{where}: {path} is no file", field=where)
         with path.open("rb"):
             pass
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise NotFound(f"{where}: {path} does not exist", field=where) from exc
-    except PermissionError as exc:
-        raise PermissionDenied(f"{where}: {path} cannot be read", field=where) from exc
+    except OSError as exc:
+        raise PermissionDenied(f"{where}: {path} cannot be read: {exc.strerror}", field=where) from exc
     return store.put_file(path, name=name, media_type=_JSONL)
 
 
@@ -130,23 +140,30 @@ def _remote(uri: str, store: Store, where: str, name: str) -> Artifact:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "download"
         try:
-            with path.open("wb") as file:
-                for chunk in obstore.get(from_url(root), path_in_root).stream():
+            source = open_remote(root)
+            with translated(uri, "read"), path.open("wb") as file:
+                for chunk in obstore.get(source, path_in_root).stream():
                     file.write(chunk)
-        except FileNotFoundError as exc:
-            raise NotFound(f"{where}: {uri} does not exist", field=where) from exc
-        except Exception as exc:  # obstore's errors share no base class that is public
-            raise Unavailable(f"{where}: {uri} cannot be read: {str(exc).splitlines()[0]}", field=where) from exc
+        except StillhouseError as exc:
+            raise type(exc)(f"{where}: {exc.message}", field=where) from exc
         return store.put_file(path, name=name, media_type=_JSONL)
 
 
-def _base_directory(spec: DistillationSpec, store: Store, directory: Path) -> ArtifactSet | None:
+def _base_directory(spec: DistillationSpec, store: Store, directory: Path | None) -> ArtifactSet | None:
     base = spec.student.base
     if not is_directory_base(base):
         return None
-    path = _local_path(base, directory)
+    if base.startswith(_ARTIFACT):
+        return _stored_directory(base, store)
+    path = _local_path(base, directory, "spec.student.base")
     if path is None or not (path / "config.json").is_file():
         raise NotFound(
             f"spec.student.base: {base} is no Hugging Face directory (it has no config.json)", field="spec.student.base"
         )
     return store.put_directory(path)
+
+
+def _stored_directory(base: str, store: Store) -> ArtifactSet:
+    """A directory that was uploaded: the artifact is the list of its files."""
+    listing = Artifact(name="base.json", sha256=base.removeprefix(_ARTIFACT))
+    return parse_json(store.read_bytes(listing), ArtifactSet(), source=f"spec.student.base {base}")

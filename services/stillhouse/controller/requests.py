@@ -9,7 +9,6 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from stillhouse.controller import teacher_requests as teacher
-from stillhouse.errors import InvalidArgument
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.spec.presets import Recipe, resolve
 from stillhouse.spec.values import number
@@ -52,7 +51,7 @@ class Inputs:
 
 
 def check(spec: DistillationSpec) -> None:
-    """Raises InvalidArgument for what the models cannot see: unknown roles, guards and presets, impossible splits."""
+    """Raises InvalidArgument for what the models cannot see, such as unknown roles, guards and presets."""
     training_options(spec)
     build_dataset(spec, Inputs(tuple(Artifact() for _ in spec.dataset.imports)))
     teacher.check(spec)
@@ -66,14 +65,7 @@ def build_dataset(
     Without validation rows, part of the input groups is held out (70/15/15).
     """
     dataset = spec.dataset
-    held_out = inputs.validation is not None
-    train = number(dataset.split.train or ("0.85" if held_out else "0.70"))
-    validation = number(dataset.split.validation or ("0" if held_out else "0.15"))
-    if train + validation > 1:
-        raise InvalidArgument(
-            f"spec.dataset.split: train {train} and validation {validation} are more than 1 together",
-            field="spec.dataset.split",
-        )
+    train, validation = (number(fraction) for fraction in dataset.fractions)
     return BuildDatasetRequest(
         role=teacher.role_reference(spec),
         imports=([] if generated is None else [DatasetImport(rows=generated.records, source="the teacher's records")])

@@ -1,0 +1,218 @@
+"""The API server, as the controller uses it: JSON objects in, JSON objects out, our errors. The one seam to Kubernetes.
+
+Called by everything in this folder and by the command line. It must not know what a Distillation is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import urllib3
+from kubernetes import client, config
+
+from stillhouse.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    StillhouseError,
+    Unavailable,
+)
+
+Json = dict[str, Any]
+
+FIELD_MANAGER = "stillhouse"
+_TIMEOUT_SECONDS = (5.0, 30.0)
+_PAGE = 500
+_MERGE_PATCH = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
+_JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A namespaced resource of the API."""
+
+    group_version: str
+    """`v1`, or `batch/v1`."""
+    plural: str
+    name: str
+    """`Job`, as manifests and people call it."""
+
+    @property
+    def root(self) -> str:
+        """Path of the group."""
+        return f"/apis/{self.group_version}" if "/" in self.group_version else f"/api/{self.group_version}"
+
+
+DISTILLATIONS = Kind("stillhouse.dev/v1alpha1", "distillations", "Distillation")
+JOBS = Kind("batch/v1", "jobs", "Job")
+PODS = Kind("v1", "pods", "Pod")
+EVENTS = Kind("v1", "events", "Event")
+SERVICES = Kind("v1", "services", "Service")
+DEPLOYMENTS = Kind("apps/v1", "deployments", "Deployment")
+DISRUPTION_BUDGETS = Kind("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
+WORKLOADS = Kind("kueue.x-k8s.io/v1beta1", "workloads", "Workload")
+
+
+class Conflict(Unavailable):
+    """The object changed, or was made, between reading and writing it: look again."""
+
+
+class KubernetesApi:
+    """One cluster, with one identity. Safe to share between threads.
+
+    Every method raises NotFound (no such object or kind), PermissionDenied, Conflict, InvalidArgument (the server
+    refuses the object), FailedPrecondition (an admission policy refuses it), ResourceExhausted (a quota, or too many
+    calls) or Unavailable.
+    """
+
+    def __init__(self, api: client.ApiClient) -> None:
+        """See `connect`."""
+        self._api = api
+
+    @classmethod
+    def connect(cls, *, context: str | None = None) -> KubernetesApi:
+        """Inside a pod its service account, else the kubeconfig's context. Raises FailedPrecondition without either."""
+        try:
+            if context is None:
+                try:
+                    config.load_incluster_config()
+                    return cls(client.ApiClient())
+                except config.ConfigException:
+                    pass
+            return cls(config.new_client_from_config(context=context))
+        except config.ConfigException as exc:
+            raise FailedPrecondition(f"no cluster is configured: {exc}; set KUBECONFIG or log in to one") from exc
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
+        """The object, or None."""
+        try:
+            return self._call("GET", kind, namespace, name)
+        except NotFound:
+            return None
+
+    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "") -> list[Json]:
+        """All objects that match the selectors."""
+        found: list[Json] = []
+        query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
+        while True:
+            page = self._call("GET", kind, namespace, query=query)
+            found += page.get("items", [])
+            following = page.get("metadata", {}).get("continue")
+            if not following:
+                return found
+            query["continue"] = following
+
+    def create(self, kind: Kind, namespace: str, body: Json) -> Json:
+        """Makes it. Raises Conflict where one of that name is there."""
+        return self._call("POST", kind, namespace, body=_typed(kind, body))
+
+    def apply(self, kind: Kind, namespace: str, body: Json, *, force: bool = True) -> Json:
+        """Server-side apply: makes it, or changes the fields that `body` names. With `metadata.resourceVersion` in it,
+        raises Conflict where the object has another.
+        """
+        name = body["metadata"]["name"]
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        return self._call("PATCH", kind, namespace, name, body=_typed(kind, body), query=query, content=_APPLY)
+
+    def patch(self, kind: Kind, namespace: str, name: str, body: Json) -> Json:
+        """JSON merge patch. With `metadata.resourceVersion` in it, raises Conflict where the object has another."""
+        return self._call("PATCH", kind, namespace, name, body=body, content=_MERGE_PATCH)
+
+    def replace_status(self, kind: Kind, namespace: str, body: Json) -> Json:
+        """Writes the status of `body`, whole. Raises Conflict where the object changed since `body` was read."""
+        return self._call("PUT", kind, namespace, body["metadata"]["name"], subresource="/status", body=body)
+
+    def delete(self, kind: Kind, namespace: str, name: str, *, foreground: bool = False, uid: str = "") -> None:
+        """Deletes it, with what it owns: after it, or before it (`foreground`). None is fine; so is another `uid`."""
+        body: Json = {"propagationPolicy": "Foreground" if foreground else "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            self._call("DELETE", kind, namespace, name, body=body)
+        except (NotFound, Conflict):
+            return
+
+    def logs(self, namespace: str, pod: str, *, container: str, tail_lines: int | None = None) -> str:
+        """What a container has written."""
+        query = {"container": container, **({"tailLines": str(tail_lines)} if tail_lines is not None else {})}
+        path = f"{PODS.root}/namespaces/{quote(namespace)}/pods/{quote(pod)}/log?{urlencode(query)}"
+        return self._request("GET", path, None, _JSON, f"the log of pod {namespace}/{pod}").decode(errors="replace")
+
+    def _call(
+        self,
+        method: str,
+        kind: Kind,
+        namespace: str,
+        name: str = "",
+        *,
+        subresource: str = "",
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        content: str = _JSON,
+    ) -> Json:
+        path = f"{kind.root}/namespaces/{quote(namespace)}/{kind.plural}"
+        path += f"/{quote(name)}{subresource}" if name else ""
+        path += f"?{urlencode({key: value for key, value in query.items() if value})}" if query else ""
+        title = f"{kind.name} {namespace}/{name}" if name else f"{kind.plural} in {namespace}"
+        data = self._request(method, path, body, content, title)
+        answer: Json = json.loads(data)
+        return answer
+
+    def _request(self, method: str, path: str, body: Json | None, content: str, title: str) -> bytes:
+        headers = {"Content-Type": content, "Accept": "application/json"}
+        try:
+            prepared = self._api.param_serialize(
+                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            response = self._api.call_api(*prepared, _request_timeout=_TIMEOUT_SECONDS)
+            data: bytes = response.read()
+        except (urllib3.exceptions.HTTPError, client.ApiException, OSError) as exc:
+            raise Unavailable(f"the cluster's API server can't be reached: {_first_line(exc)}") from exc
+        if 200 <= response.status < 300:
+            return data
+        raise _error(response.status, data, title, _retry_after(response.headers))
+
+
+def _typed(kind: Kind, body: Json) -> Json:
+    return {"apiVersion": kind.group_version, "kind": kind.name, **body}
+
+
+def _error(status: int, data: bytes, title: str, retry_after: float | None) -> StillhouseError:
+    try:
+        said = str(json.loads(data).get("message", ""))
+    except (ValueError, AttributeError):
+        said = data[:500].decode(errors="replace")
+    message = f"{title}: {said or f'HTTP {status}'}"
+    match status:
+        case 401 | 403 if "exceeded quota" in said:
+            return ResourceExhausted(message)
+        case 401 | 403:
+            return PermissionDenied(message)
+        case 404 | 405:
+            return NotFound(message)
+        case 409:
+            return Conflict(message)
+        case 429:
+            return ResourceExhausted(message, retry_after_seconds=retry_after)
+        case 400 if "denied the request" in said or "admission" in said:
+            return FailedPrecondition(message)
+        case 400 | 415 | 422:
+            return InvalidArgument(message)
+        case _:
+            return Unavailable(message, retry_after_seconds=retry_after)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else None
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__

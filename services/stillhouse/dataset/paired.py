@@ -1,0 +1,51 @@
+"""The difference of two scores of the same rows, and how sure it is: a paired bootstrap. Pure; called where models are
+compared.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from stillhouse.errors import FailedPrecondition
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Candidate less baseline, over the rows that both have."""
+
+    rows: int
+    mean: float
+    low: float
+    """Bounds of the 95 % interval (percentiles of the resampled means)."""
+    high: float
+
+
+def paired_difference(
+    candidate: Mapping[str, float], baseline: Mapping[str, float], *, seed: int = 0
+) -> PairedDifference:
+    """Scores by row. Rows are drawn with replacement 2,000 times: Efron & Tibshirani, An Introduction to the Bootstrap,
+    chapter 13. Raises FailedPrecondition where the rows differ: then nothing is paired.
+    """
+    if not candidate or candidate.keys() != baseline.keys():
+        common = len(candidate.keys() & baseline.keys())
+        raise FailedPrecondition(
+            f"the evaluations are not of the same rows: {len(candidate)} and {len(baseline)}, {common} in both"
+        )
+    differences = [candidate[row] - baseline[row] for row in sorted(candidate)]
+    means = sorted(_resampled_means(differences, random.Random(seed)))  # noqa: S311 - no secret
+    return PairedDifference(
+        rows=len(differences),
+        mean=fmean(differences),
+        low=means[int(0.025 * _RESAMPLES)],
+        high=means[int(0.975 * _RESAMPLES) - 1],
+    )
+
+
+def _resampled_means(differences: Sequence[float], source: random.Random) -> list[float]:
+    count = len(differences)
+    return [sum(source.choices(differences, k=count)) / count for _ in range(_RESAMPLES)]
