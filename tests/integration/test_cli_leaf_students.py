@@ -105,6 +105,7 @@ def test_an_unreachable_student_is_temporary_with_address_and_remedy(
         ("--gate", "beauty>=1"),
         ("--gate", "valid_rate"),
         ("--gate", "valid_rate>=much"),
+        ("--gate", "valid_rate>=nan"),
         ("--role", "nobody"),
         ("--max-tokens", "0"),
     ],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stillhouse.cli.choices import chosen_role
 from stillhouse.cli.errors import as_usage
 from stillhouse.cli.teachers import DEFAULT_MODEL, PROMPTS, EndpointOption, ModelOption, teacher_model
 from stillhouse.teachers.providers import PROVIDERS
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from stillhouse.evaluator.summary import Baseline
     from stillhouse.roles.role import Role
     from stillhouse.v1.evaluator_pb2 import Gate
-
-TOKEN_VARIABLE = "STILLHOUSE_TOKEN"  # noqa: S105 - its name, not a token
 
 
 def evaluate(
@@ -56,7 +55,7 @@ def evaluate(
         typer.Option(help="Object store to keep answers in: the same command again goes on. A teacher's always are."),
     ] = None,
     token: Annotated[
-        str | None, typer.Option(envvar=TOKEN_VARIABLE, help="Bearer token of a student's server.")
+        str | None, typer.Option(envvar="STILLHOUSE_TOKEN", help="Bearer token of a student's server.")
     ] = None,
     ca: Annotated[Path | None, typer.Option(help="Certificate of the authority, for a student behind TLS.")] = None,
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for a student to be ready.")] = 30.0,
@@ -74,11 +73,9 @@ def evaluate(
 ) -> None:
     """Measures a student, or a teacher, on held-out rows: score, valid and guard rate, seconds; decides gates."""
     from stillhouse.cli.subjects import AskedTeacher, ServedStudent
-    from stillhouse.roles.role import load_role
 
     _check_subject(student, provider, grammar)
-    with as_usage("--role"):
-        chosen = load_role(role)
+    chosen = chosen_role(role)
     with as_usage("--gate"):
         gates = [_gate(text) for text in gate or ()]
     tokens, heat = _sampling(max_tokens, temperature, is_teacher=provider is not None)
@@ -157,6 +154,8 @@ def _conclude(measured: Measured, output: Path, rows_output: Path | None, *, jso
 
 def _gate(text: str) -> Gate:
     """`FIGURE>=N` or `FIGURE<=N`. Raises InvalidArgument."""
+    from math import isfinite
+
     from stillhouse.errors import InvalidArgument
     from stillhouse.evaluator.gates import FIGURES
     from stillhouse.v1.evaluator_pb2 import Gate
@@ -167,6 +166,8 @@ def _gate(text: str) -> Gate:
             try:
                 bound = float(number)
             except ValueError:
+                break
+            if not isfinite(bound):
                 break
             return Gate(figure=figure.strip(), min=bound) if sign == ">=" else Gate(figure=figure.strip(), max=bound)
     raise InvalidArgument(f"{text!r} is not FIGURE>=N or FIGURE<=N with a figure of {', '.join(FIGURES)}")

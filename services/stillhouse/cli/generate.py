@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stillhouse.cli.choices import chosen_guards, chosen_role
 from stillhouse.cli.errors import as_usage
 from stillhouse.cli.teachers import (
     DEFAULT_MODEL,
@@ -67,7 +68,6 @@ def generate(
     json_output: Annotated[bool, typer.Option("--json", help="The figures as JSON instead of tables.")] = False,
 ) -> None:
     """Asks a teacher about concepts until there are enough good records. No answer is paid for twice."""
-    from stillhouse.roles.role import load_role
     from stillhouse.teacher_generator.data_files import DataFiles
     from stillhouse.v1.common_pb2 import RoleReference
     from stillhouse.v1.teacher_generator_pb2 import (
@@ -77,11 +77,7 @@ def generate(
         TeacherStage,
     )
 
-    with as_usage("--role"):
-        chosen = load_role(role)
-    chosen_guards = list(chosen.guard_names) if guards is None else [name for name in guards.split(",") if name != "-"]
-    with as_usage("--guards"):
-        chosen.guards({}, {}, chosen_guards)
+    chosen = chosen_role(role)
     if resume and overwrite:
         raise typer.BadParameter("go on or start anew: give --resume or --overwrite", param_hint="--resume")
     teacher = teacher_model(
@@ -106,7 +102,7 @@ def generate(
         stages=[
             TeacherStage(name=model[:63], teacher=teacher, min_score=min_score, until=max_records, attempts=attempts)
         ],
-        guards=chosen_guards,
+        guards=chosen_guards(chosen, guards),
         when_exhausted=WHEN_EXHAUSTED_SECOND_ANSWER if second_answers else WHEN_EXHAUSTED_STOP,
         seed=seed,
     )
