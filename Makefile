@@ -12,7 +12,19 @@ TEST_WORKERS ?= 2
 # Where a laptop's runs keep their artifacts; empty: the default of `stillhouse`.
 export STILLHOUSE_STORE
 
+# Images are IMAGE_PREFIX/stillhouse-slim:IMAGE_TAG, -torch and -llama.
+IMAGE_PREFIX ?= ghcr.io/stillhouse
+IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# Where the chart goes: the namespace, and the kubeconfig's context (empty: the current one).
+NAMESPACE ?= stillhouse
+CONTEXT ?=
+KUBE = $(if $(CONTEXT),--kube-context $(CONTEXT))
+# Values of the chart for `make deploy`; a file as well: DEPLOY_OPTIONS="--values my.yaml"
+DEPLOY_OPTIONS ?= --set store.development.enabled=true,emulator.enabled=true
+KIND_CLUSTER ?= stillhouse
+
 .PHONY: help setup setup-dev demo test soak verify format lock generate clean
+.PHONY: deploy cluster-demo undeploy kind-up kind-images kind-deploy kind-demo kind-down
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -63,10 +75,37 @@ format: setup-dev ## Format the sources
 lock: setup-dev ## Compile requirements/*.txt anew
 	sh scripts/lock.sh
 
-generate: setup-dev ## Write the generated files: protobuf stubs, the spec's JSON schema, the CRD
+generate: setup-dev ## Write the generated files: protobuf stubs, the spec's JSON schema, the CRD, k8s/install.yaml
 	PYTHON=$(BIN)/python sh scripts/generate_protos.sh services
 	$(BIN)/python -m stillhouse.spec.schema > docs/distillation.schema.json
 	$(BIN)/python -m stillhouse.spec.crd --chart > charts/stillhouse/templates/crd.yaml
+	if command -v helm >/dev/null; then sh scripts/render_install.sh > k8s/install.yaml; else echo "k8s/install.yaml is left as it is: helm is not in PATH" >&2; fi
+
+deploy: ## Install or upgrade the chart in the current cluster, with a development store and an emulated teacher
+	helm upgrade --install stillhouse charts/stillhouse $(KUBE) --namespace $(NAMESPACE) --create-namespace --wait --timeout 5m \
+		--set-string image.prefix=$(IMAGE_PREFIX),image.tag=$(IMAGE_TAG) $(DEPLOY_OPTIONS)
+
+cluster-demo: ## Apply the quickstart to the current cluster and show its story
+	CONTEXT=$(CONTEXT) NAMESPACE=$(NAMESPACE) sh scripts/cluster_demo.sh
+
+undeploy: ## Uninstall the chart; Distillations, students and artifacts stay, and it says how to remove them
+	helm get notes stillhouse $(KUBE) --namespace $(NAMESPACE)
+	helm uninstall stillhouse $(KUBE) --namespace $(NAMESPACE) --wait
+
+kind-up: ## Start a cluster of containers on this machine (needs kind and docker or podman)
+	kind get clusters 2>/dev/null | grep -qx $(KIND_CLUSTER) || kind create cluster --name $(KIND_CLUSTER) --config k8s/kind.yaml --wait 3m
+
+kind-images: ## Put the images that `make images` built onto kind's node
+	for family in slim torch llama; do kind load docker-image --name $(KIND_CLUSTER) $(IMAGE_PREFIX)/stillhouse-$$family:$(IMAGE_TAG) || exit 1; done
+
+kind-deploy: ## make deploy on kind
+	$(MAKE) deploy CONTEXT=kind-$(KIND_CLUSTER)
+
+kind-demo: kind-up kind-images kind-deploy ## All of it on kind: cluster, images, chart, quickstart
+	$(MAKE) cluster-demo CONTEXT=kind-$(KIND_CLUSTER)
+
+kind-down: ## Remove kind's cluster, with everything in it
+	kind delete cluster --name $(KIND_CLUSTER)
 
 clean: ## Remove the virtual environment and caches of this checkout
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build

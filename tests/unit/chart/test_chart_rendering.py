@@ -249,3 +249,29 @@ def test_the_charts_version_is_the_packages() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert chart["appVersion"] == project["version"]
+
+
+def test_the_controller_changes_only_what_it_has_to() -> None:
+    rules = of_kind(rendered(EVERYTHING), "Role")[0]["rules"]
+    rights = {resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]}
+    assert rights["distillations"] == {"get", "list", "watch", "patch"}
+    assert rights["pods"] == {"get", "list", "watch"}
+    assert rights["events"] == {"create", "patch"}
+
+
+def test_alerts_and_dashboard_read_only_metrics_that_someone_writes() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "services" / "stillhouse").rglob("*.py"))
+    (rule,) = of_kind(rendered(EVERYTHING), "PrometheusRule")
+    expressions = [alert["expr"] for group in rule["spec"]["groups"] for alert in group["rules"]]
+    dashboard = json.loads((CHART / "files" / "dashboard.json").read_text())
+    expressions += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    named = set(re.findall(r"\bstillhouse_(?!dev_)\w+", " ".join(expressions)))
+    assert named
+    for metric in named:
+        assert re.sub(r"_(bucket|count|sum)$", "", metric) in sources, metric
+
+
+def test_the_dashboard_is_what_grafanas_sidecar_finds() -> None:
+    (config,) = of_kind(rendered(EVERYTHING), "ConfigMap", "stillhouse-dashboard")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(config["data"]["stillhouse.json"])["title"] == "Stillhouse"
