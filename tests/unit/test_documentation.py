@@ -45,6 +45,13 @@ def test_a_documented_command_exists(document: str, command: str) -> None:
             assert option in known, f"{document}: {option} of {part}"
 
 
+def test_the_readme_names_every_folder_of_the_package_and_no_other() -> None:
+    tree = (ROOT / "README.md").read_text().partition("## The house")[2]
+    named = set(re.findall(r"^  ([a-z0-9_]+)/ ", tree, re.MULTILINE))
+    package = ROOT / "services" / "stillhouse"
+    assert named == {module.parent.name for module in package.glob("*/__init__.py")}
+
+
 def test_paths_in_the_readme_exist() -> None:
     for path in re.findall(r"(?:k8s|docs|scripts)/[\w./-]+\w", (ROOT / "README.md").read_text()):
         assert (ROOT / path).exists(), path

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from stillhouse.cache import cache_directory
 from stillhouse.errors import StillhouseError
 
 _GIB = 2**30
@@ -58,7 +59,7 @@ def _python() -> Check:
 
 
 def _disk() -> Check:
-    cache = Path(os.environ.get("STILLHOUSE_CACHE") or Path.home() / ".cache")
+    cache = cache_directory(os.environ)
     while not cache.exists():
         cache = cache.parent
     free = shutil.disk_usage(cache).free / _GIB

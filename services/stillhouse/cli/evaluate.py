@@ -71,7 +71,10 @@ def evaluate(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="The evaluation as JSON instead of tables.")] = False,
 ) -> None:
-    """Measures a student, or a teacher, on held-out rows: score, valid and guard rate, seconds; decides gates."""
+    """Measures a student, or a teacher, on held-out rows.
+
+    Score, valid and guard rate, seconds; decides gates.
+    """
     from stillhouse.cli.subjects import AskedTeacher, ServedStudent
 
     _check_subject(student, provider, grammar)

@@ -35,7 +35,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     count = int(document["scores"]["count"])
     grammar = "the role's grammar" if document["constraint"] == "role_grammar" else "no grammar"
     facts = [
-        ("model", document["model_sha256"] or "not named by the server"),
+        ("model", document.get("teacher") or document["model_sha256"] or "not named by the server"),
         ("held to", grammar),
         ("valid", f"{round(document['valid_rate'] * count)} of {count} ({percent(document['valid_rate'])})"),
         ("without a guard", f"{round(document['guard_rate'] * count)} of {count} ({percent(document['guard_rate'])})"),

@@ -30,7 +30,10 @@ def export(
     store: Annotated[str | None, typer.Option(help="Object store for the results.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Figures as JSON instead of a table.")] = False,
 ) -> None:
-    """Exports GGUF, gated on token parity and KL divergence against the fine-tuned model."""
+    """Exports GGUF, gated against the fine-tuned model.
+
+    On token parity and on KL divergence.
+    """
     from stillhouse.cli.files import existing_folder
     from stillhouse.cli.store import open_store
     from stillhouse.cli.tables import remarks

@@ -67,7 +67,10 @@ def generate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it may cost, and ask nothing.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="The figures as JSON instead of tables.")] = False,
 ) -> None:
-    """Asks a teacher about concepts until there are enough good records. No answer is paid for twice."""
+    """Asks a teacher about concepts and keeps good records.
+
+    Until there are enough of them. No answer is paid for twice.
+    """
     from stillhouse.teacher_generator.data_files import DataFiles
     from stillhouse.v1.common_pb2 import RoleReference
     from stillhouse.v1.teacher_generator_pb2 import (

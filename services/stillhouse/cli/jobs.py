@@ -18,6 +18,7 @@ import typer
 from google.protobuf.message import Message
 from rich.console import Console
 
+from stillhouse.cache import cache_directory
 from stillhouse.errors import (
     EXIT_TEMPORARY,
     EXIT_TERMINATED,
@@ -63,8 +64,7 @@ def run_stage(store: Store, stage: StageDefinition, request: Message, result: Re
 
 def log_path(stage: StageDefinition, key: str) -> Path:
     """Where the Job's log goes: $STILLHOUSE_CACHE (~/.cache/stillhouse)/commands."""
-    cache = Path(os.environ.get("STILLHOUSE_CACHE") or Path.home() / ".cache" / "stillhouse")
-    return cache / "commands" / f"{stage.name}-{key[:12]}.log"
+    return cache_directory(os.environ) / "commands" / f"{stage.name}-{key[:12]}.log"
 
 
 @contextmanager

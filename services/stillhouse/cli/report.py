@@ -14,7 +14,10 @@ def report(
     output: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Default: RUN.html, here.")] = None,
     store: Annotated[str | None, typer.Option(metavar="URI", help="Object store of the run.")] = None,
 ) -> None:
-    """Writes a report of a run: verdict, data, cost, training, answers, lineage. One file, nothing loaded."""
+    """Writes a report of a run, one HTML file.
+
+    Verdict, data, cost, training, answers, lineage; it loads nothing from elsewhere.
+    """
     from stillhouse.cli.store import open_store
     from stillhouse.cli.tables import remarks
     from stillhouse.controller.run_lock import run_directory, runner_pid

@@ -59,7 +59,10 @@ def _teachers(spec: DistillationSpec) -> str:
 
 
 def doctor(store: StoreOption = None) -> None:
-    """Look at this machine: disk, memory, processor, GPU, store, credentials. Exits 1 if a run would fail."""
+    """Look whether a run can work on this machine.
+
+    Disk, memory, processor, GPU, packages, store, credentials; exits 1 if a run would fail.
+    """
     from stillhouse.cli.checks import Verdict, examine
 
     table = plain_table(3)
@@ -79,7 +82,10 @@ def gc(
         int, typer.Option("--older-than", min=0, metavar="SECONDS", help="Spare younger blobs.")
     ] = 86_400,
 ) -> None:
-    """Delete blobs that nothing names any more: no manifest, answer, checkpoint or run."""
+    """Delete blobs that nothing names any more.
+
+    No manifest, answer, checkpoint or run.
+    """
     from stillhouse.artifacts.collect import collect
 
     opened = open_store(store)

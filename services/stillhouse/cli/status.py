@@ -25,7 +25,7 @@ def status(
     store: StoreOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
-    """Where a run stands: its steps, their keys, what is under way."""
+    """Where a run stands: steps, keys, what is under way."""
     from stillhouse.controller.run_lock import run_directory, runner_pid
     from stillhouse.controller.runs import find_run, list_runs
 
@@ -64,7 +64,7 @@ def stop(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name.")],
     store: StoreOption = None,
 ) -> None:
-    """Stop a run on this machine after a checkpoint; the same `run` command resumes it."""
+    """Stop a run after a checkpoint. It runs on this machine; the same `run` command resumes it."""
     from stillhouse.controller.run_lock import run_directory, runner_pid
     from stillhouse.controller.runs import find_run
 

@@ -34,7 +34,10 @@ def vertex_emulator(
     bill_log: Annotated[Path | None, typer.Option(help="Gets a line for every billed call.")] = None,
     stats: Annotated[Path | None, typer.Option(help="Holds the counts as JSON.")] = None,
 ) -> None:
-    """Answers as Vertex AI would, by script and for nothing: prints its address, then serves until interrupted."""
+    """Answers as Vertex AI would, by script, for nothing.
+
+    Prints its address, then serves until interrupted.
+    """
     given: dict[str, object] = {name.replace("_", "-"): value for name, value in locals().items()}
     arguments = ["--insecure"] if given.pop("insecure") else []
     # The token goes by the environment: a process list shows the command line to everyone.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stillhouse.cache import cache_directory
 from stillhouse.errors import PermissionDenied, ResourceExhausted, Unavailable
 
 _ORPHAN_SECONDS = 30.0
@@ -21,8 +22,7 @@ def run_directory(store_uri: str, name: str) -> Path:
 
     Below $STILLHOUSE_RUNS, by default `runs` in $STILLHOUSE_CACHE (~/.cache/stillhouse).
     """
-    cache = Path(os.environ.get("STILLHOUSE_CACHE") or Path.home() / ".cache" / "stillhouse")
-    runs = Path(os.environ.get("STILLHOUSE_RUNS") or cache / "runs")
+    runs = Path(os.environ.get("STILLHOUSE_RUNS") or cache_directory(os.environ) / "runs")
     return runs / f"{name}-{hashlib.sha256(store_uri.encode()).hexdigest()[:8]}"
 
 
