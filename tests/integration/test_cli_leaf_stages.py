@@ -150,16 +150,23 @@ def test_export_prints_the_name_that_ollama_takes(trained: tuple[Path, Path], tm
     assert (output / "Modelfile").read_text().startswith("FROM ./my-student-v1")
 
 
+def steps_done(store: Path) -> int:
+    said = [json.loads(path.read_text()) for path in store.glob("runs/*/progress.json")]
+    return max((int(progress.get("done", 0)) for progress in said if progress["stage"] == "train"), default=0)
+
+
 def test_sigterm_stops_a_training_after_a_checkpoint_with_143(trained: tuple[Path, Path], tmp_path: Path) -> None:
-    folder, store = trained[0].parent, trained[1]
-    arguments = ("--base", "builtin:tiny", "--train", folder / "t.jsonl", "--validation", folder / "v.jsonl")
-    process = start_leaf("train", *arguments, "--epochs", 100, "--store", store, "--output", tmp_path / "out")
-    assert process.stderr is not None
-    while "train: log" not in process.stderr.readline():
+    train = write_rows(tmp_path / "t.jsonl", *[row(f"A diary for reader {n}") for n in range(40)])
+    store = tmp_path / "store"
+    arguments = ("--base", "builtin:tiny", "--train", train, "--validation", trained[0].parent / "v.jsonl")
+    steps = ("--epochs", 100, "--batch-size", 1)
+    process = start_leaf("train", *arguments, *steps, "--store", store, "--output", tmp_path / "out")
+    while not steps_done(store):
         assert process.poll() is None
-    time.sleep(5)
+        time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     outcome = end_leaf(process)
 
     assert outcome.code == 143
     assert "goes on" in outcome.err
+    assert list(store.glob("runs/*/checkpoint.json"))

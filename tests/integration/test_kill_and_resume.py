@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -32,7 +33,8 @@ def kill_somewhere(machine: Machine, seconds: float, dice: random.Random) -> Non
     except subprocess.TimeoutExpired:
         children = stages_of(process.pid)
         victim = dice.choice([process.pid, *children])
-        os.kill(victim, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # a stage that has ended by itself
+            os.kill(victim, signal.SIGKILL)
         if victim != process.pid:
             process.wait(900)
             return
