@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections.abc import Iterator
 from functools import cache
 
 import yaml
 
-from stillhouse.roles.product_owner import ROLE
+from stillhouse.roles.product_owner import ROLE, vocabulary
 from stillhouse.roles.product_owner.author import author
 from stillhouse.roles.product_owner.concepts import PLANTED_CONFLICTS, PLANTED_GAPS, examples
 from stillhouse.roles.product_owner.metric import read_requirements
 from stillhouse.roles.product_owner.signature import CONCEPT, REQUIREMENTS, REVIEW
+from stillhouse.roles.product_owner.vocabulary import MAX_SENTENCE_CHARACTERS
 from stillhouse.roles.role import Example, ParsedAnswer
 
 MAX_CHARACTERS = 1_300
@@ -109,6 +111,34 @@ def test_the_author_answers_a_strange_example_validly() -> None:
             parsed = ROLE.parse(answer)
             assert parsed.problems == ()
             assert ROLE.problems(parsed.outputs) == []
+
+
+def test_a_long_concept_full_of_the_vocabularys_words_is_read_in_no_time() -> None:
+    concept = "plans for teams in towns, big. They and we, you " * 2000
+    assert max(map(len, sentences())) <= MAX_SENTENCE_CHARACTERS
+    answer = author(Example({CONCEPT: concept, REQUIREMENTS: ""}), seed=2)
+    assert 'product_name: "Plans for teams in"' in answer
+
+
+def sentences() -> Iterator[str]:
+    """Each saying with its longest words."""
+    longest = {name: max(words, key=len) for name, words in choices().items()}
+    return (vocabulary.fill(saying + vocabulary.NEED_SAYING, longest) for saying in vocabulary.SAYINGS)
+
+
+def choices() -> dict[str, list[str]]:
+    domains = vocabulary.DOMAINS
+    return {
+        "name": [f"{name} {end}" for domain in domains for name in domain.names for end in vocabulary.NAME_ENDINGS],
+        "things": [domain.things for domain in domains],
+        "actors": [domain.actors for domain in domains],
+        "others": [domain.others for domain in domains],
+        "segment": list(vocabulary.SEGMENTS),
+        "region": list(vocabulary.REGIONS),
+        "focus": list(vocabulary.FOCUSES),
+        "tier": [saying for tier in vocabulary.TIERS for saying in tier.sayings],
+        "need": list(vocabulary.NEEDS),
+    }
 
 
 def test_more_requirements_than_the_models_take_still_give_a_valid_answer() -> None:

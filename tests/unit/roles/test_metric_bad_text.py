@@ -57,10 +57,10 @@ def test_text_that_would_expand_without_bound_is_read_as_empty() -> None:
         "w: &w [" + ", ".join(f"&w{n} [{', '.join(['*w', *(f'*w{k}' for k in range(n))])}]" for n in range(30)) + "]\n"
     )
     sixties = "a: 1" + ":59" * 60_000
-    started = time.monotonic()
+    started = time.process_time()
     for bomb in (laughs + "summary: [*a59]", merges, web + "summary: [*w]", sixties, "x" * 300_000):
         assert metric.score({"requirements_yaml": bomb}, {"product_owner_review": bomb}).score <= 30 / 16 / 120
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_an_alias_that_stays_small_is_read() -> None:

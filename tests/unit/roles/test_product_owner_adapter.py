@@ -173,10 +173,10 @@ def test_an_answer_that_is_no_text_is_a_problem() -> None:
     ],
 )
 def test_a_long_answer_takes_linear_time(unit: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for text in (unit * (400_000 // len(unit)), "status: x" + unit * (400_000 // len(unit)) + "x"):
         parse(text)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_what_exceeds_the_limit_is_not_read() -> None:

@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import combinations
 from random import Random
-from typing import Literal
 
 from stillhouse.roles.product_owner import phrases, vocabulary
 from stillhouse.roles.product_owner import wording as say
 from stillhouse.roles.product_owner.metric import Requirement, read_requirements
 from stillhouse.roles.product_owner.phrases import Phrase
 from stillhouse.roles.product_owner.prompt import answer_text
-from stillhouse.roles.product_owner.schema import Alignment, Review, Vision, canonical_text, clean_text
+from stillhouse.roles.product_owner.schema import Alignment, Review, Status, Vision, canonical_text, clean_text
 from stillhouse.roles.product_owner.signature import CONCEPT, REQUIREMENTS, REVIEW, VISION
 from stillhouse.roles.role import Example
-
-Status = Literal["aligned", "needs_adjustment", "misaligned"]
 
 _MAX_REQUIREMENTS = 20
 _FIRST_DAY = date(2025, 1, 1)
@@ -151,7 +148,6 @@ def _review(reading: _Reading, random: Random) -> Review:
     findings = [*reading.conflicts, *reading.gaps]
     status: Status = "misaligned" if reading.conflicts else "needs_adjustment" if reading.gaps else "aligned"
     words = {**reading.words, "sound": str(len(reading.sound)), "all": str(reading.requirements)}
-    words["finding"] = findings[0].action if findings else ""
     ids = [sound.id for sound in reading.sound if sound.id]
     chosen = random.sample(ids, min(2, len(ids)))
     next_steps = [

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from stillhouse.roles.product_owner.metric import read_requirements
-from stillhouse.roles.product_owner.schema import MAX_ITEMS, STATUSES
+from stillhouse.roles.product_owner.schema import MAX_ITEMS, STATUSES, escaped
 from stillhouse.roles.product_owner.signature import REQUIREMENTS
 
 NAME_CHARACTERS = 80
@@ -164,13 +164,5 @@ def _class_without(characters: str) -> str:
 
 
 def _any_of(texts: Iterable[str]) -> str:
-    """Alternatives of literals, as they stand inside a double-quoted YAML scalar."""
-    return " | ".join(f'"{_in_literal(_in_yaml(text))}"' for text in texts)
-
-
-def _in_yaml(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _in_literal(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    """Alternatives of literals: escaped once for the double-quoted YAML scalar they stand in, and once for GBNF."""
+    return " | ".join(f'"{escaped(escaped(text))}"' for text in texts)

@@ -75,7 +75,7 @@ def tokens(text: str) -> frozenset[str]:
     return frozenset(token.lower() for token in _TOKEN.findall(text)) - STOP_WORDS
 
 
-def is_iso_datetime(value: Any) -> bool:
+def _is_iso_datetime(value: Any) -> bool:
     """Whether a value is text that, stripped and with Z read as +00:00, `datetime.fromisoformat` accepts."""
     if not isinstance(value, str):
         return False
@@ -122,7 +122,7 @@ def _schema(vision: Mapping[Any, Any], review: Mapping[Any, Any]) -> float:
         _length(vision.get("product_summary")) >= 40,
         *(bool(_items(vision.get(name))) for name in LISTS_OF_VISION),
         isinstance(vision.get("non_goals"), list),
-        is_iso_datetime(vision.get("last_updated")),
+        _is_iso_datetime(vision.get("last_updated")),
         review.get("status") in STATUSES,
         bool(_items(review.get("summary"))),
         isinstance(alignment, dict) or not alignment,

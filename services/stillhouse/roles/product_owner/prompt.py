@@ -52,5 +52,10 @@ def messages(inputs: Mapping[str, str]) -> list[Message]:
 
 def answer_text(outputs: Mapping[str, str]) -> str:
     """Both outputs, each in its fenced block, in order."""
-    blocks = ((BLOCK_LABELS[name], (outputs.get(name) or "").strip()) for name in OUTPUT_NAMES)
-    return "\n".join(f"```yaml {label}\n{text}\n```" for label, text in blocks)
+    return fenced({name: (outputs.get(name) or "").strip() for name in OUTPUT_NAMES})
+
+
+def fenced(outputs: Mapping[str, str]) -> str:
+    """Those outputs that are there, each in its fenced block, in order."""
+    texts = ((BLOCK_LABELS[name], outputs[name].strip("\n")) for name in OUTPUT_NAMES if name in outputs)
+    return "\n".join(f"```yaml {label}\n{text}\n```" for label, text in texts)

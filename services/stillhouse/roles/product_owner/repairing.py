@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stillhouse.roles.product_owner import teaching
+from stillhouse.roles.product_owner.prompt import fenced
 from stillhouse.roles.product_owner.schema import STATUSES, read_output
 from stillhouse.roles.product_owner.signature import ALIGNMENT_KEYS, BLOCK_LABELS, OUTPUT_KEYS, OUTPUT_NAMES
 from stillhouse.roles.role import Message, ParsedAnswer, Repair
@@ -30,19 +31,13 @@ def repair(inputs: Mapping[str, str], answer: ParsedAnswer, *, structured: bool)
     if not broken:
         return Repair(tuple(first), kept, ())
     request = _request(broken, kept, structured=structured)
-    given = _kept_text(kept, structured=structured) if kept else _broken_text(answer)
+    given = _kept_text(kept, structured=structured) if kept else fenced(answer.outputs)[:MAX_BROKEN_CHARACTERS]
     if given:
         turns = [*first, Message("assistant", given), Message("user", request)]
     else:
         # There is nothing to put into an assistant's turn, and two turns of a user are refused by some models.
         turns = [*first[:-1], Message("user", f"{first[-1].content}\n\n{request}")]
     return Repair(tuple(turns), kept, tuple(broken))
-
-
-def fenced(outputs: Mapping[str, str]) -> str:
-    """Those outputs that are there, each in its fenced block, in order."""
-    blocks = [(BLOCK_LABELS[name], outputs[name].strip("\n")) for name in OUTPUT_NAMES if name in outputs]
-    return "\n".join(f"```yaml {label}\n{text}\n```" for label, text in blocks)
 
 
 def _problems(answer: ParsedAnswer, name: str) -> list[str]:
@@ -60,10 +55,6 @@ def _kept_text(kept: Mapping[str, str], *, structured: bool) -> str:
     if not structured:
         return fenced(kept)
     return teaching.as_json({name: teaching.json_value(name, text) for name, text in kept.items()})
-
-
-def _broken_text(answer: ParsedAnswer) -> str:
-    return fenced(answer.outputs)[:MAX_BROKEN_CHARACTERS]
 
 
 def _request(broken: Mapping[str, Sequence[str]], kept: Mapping[str, str], *, structured: bool) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from stillhouse.roles.product_owner import adapter, careless, repairing, teaching
+from stillhouse.roles.product_owner import adapter, careless, prompt, repairing, teaching
 from stillhouse.roles.product_owner.author import author
 from stillhouse.roles.product_owner.signature import (
     BLOCK_LABELS,
@@ -48,7 +48,7 @@ def reply(messages: Sequence[Message], schema: Mapping[str, Any] | None, *, seed
         outputs = careless.spoiled(inputs, {**outputs, **kept}, wanted, random)
     chosen = {name: outputs[name] for name in wanted}
     if schema is None:
-        return repairing.fenced(chosen)
+        return prompt.fenced(chosen)
     return teaching.as_json({name: teaching.json_value(name, text) for name, text in chosen.items()})
 
 

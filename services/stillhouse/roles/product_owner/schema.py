@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -24,7 +24,8 @@ MAX_ITEM_CHARACTERS = 600
 """Characters in a list item; the recordings have at most 400."""
 MAX_TEXT_CHARACTERS = 1200
 """Characters in product_summary and narrative; the recordings have at most 665."""
-STATUSES = ("aligned", "needs_adjustment", "misaligned")
+Status = Literal["aligned", "needs_adjustment", "misaligned"]
+STATUSES: tuple[str, ...] = get_args(Status)
 
 MAX_YAML_CHARACTERS = 200_000
 """Longer text is not read at all. A recorded output has at most 4,000."""
@@ -207,7 +208,7 @@ class Alignment(_Output):
 class Review(_Output):
     """The review of the requirements against the vision."""
 
-    status: Annotated[Literal["aligned", "needs_adjustment", "misaligned"], BeforeValidator(_read_status)] = Field(
+    status: Annotated[Status, BeforeValidator(_read_status)] = Field(
         description="misaligned if there is a conflict, else needs_adjustment if there is a gap, else aligned."
     )
     summary: _SomeItems = Field(description="Two or more short findings.")
@@ -227,15 +228,24 @@ def read_output(name: str, text: str) -> tuple[Vision | Review | None, list[str]
         return None, [f"{label} is no readable YAML: {reason}"]
     if not isinstance(value, dict):
         return None, [f"{label} is no mapping"]
+    return read_mapping(name, value)
+
+
+def read_mapping(name: str, value: Mapping[Any, Any]) -> tuple[Vision | Review | None, list[str]]:
+    """As `read_output`, of values that were read already."""
     try:
         return MODELS[name].model_validate(value), []
     except ValidationError as error:
-        return None, model_problems(name, error)
+        label = BLOCK_LABELS[name]
+        return None, [f"{label}.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
 
 
-def model_problems(name: str, error: ValidationError) -> list[str]:
-    """Why the output `name` does not satisfy its model, each for a person."""
-    return [f"{BLOCK_LABELS[name]}.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+def valid_output(name: str, text: str) -> Vision | Review:
+    """The output `name` as its model. Raises InvalidArgument that names the problems."""
+    output, problems = read_output(name, text)
+    if output is None:
+        raise InvalidArgument(f"{name} is not valid: {'; '.join(problems)}", field=name)
+    return output
 
 
 def canonical_text(output: Vision | Review) -> str:
@@ -261,15 +271,17 @@ def _list_lines(key: str, items: tuple[str, ...], *, indent: str) -> list[str]:
 
 def quoted(text: str) -> str:
     """`text`, which is on one line, as a double-quoted YAML scalar."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f'"{escaped(text)}"'
+
+
+def escaped(text: str) -> str:
+    """`text` as it stands between double quotes, in YAML and in GBNF: backslashes and quotes with a backslash."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def canonical_output(name: str, text: str) -> str:
     """The canonical text of an output's raw text. Raises InvalidArgument that names the problems."""
-    output, problems = read_output(name, text)
-    if output is None:
-        raise InvalidArgument(f"{name} is not valid: {'; '.join(problems)}", field=name)
-    return canonical_text(output)
+    return canonical_text(valid_output(name, text))
 
 
 def labels(outputs: Mapping[str, str]) -> dict[str, str]:

@@ -12,12 +12,18 @@ from collections.abc import Mapping, Sequence
 from json import JSONDecoder
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
-
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.product_owner import prompt, worked_example
 from stillhouse.roles.product_owner.adapter import MAX_ANSWER_CHARACTERS
-from stillhouse.roles.product_owner.schema import MODELS, Review, Vision, canonical_text, model_problems, read_output
+from stillhouse.roles.product_owner.schema import (
+    MODELS,
+    Review,
+    Vision,
+    canonical_text,
+    read_mapping,
+    read_output,
+    valid_output,
+)
 from stillhouse.roles.product_owner.signature import BLOCK_LABELS, INSTRUCTIONS, OUTPUT_NAMES
 from stillhouse.roles.role import Message, ParsedAnswer
 
@@ -101,10 +107,7 @@ def parse_structured(answer: str) -> ParsedAnswer:
 
 def json_value(name: str, text: str) -> dict[str, Any]:
     """A valid output's text as the JSON value that the schema describes. Raises InvalidArgument on another."""
-    output, problems = read_output(name, text)
-    if output is None:
-        raise InvalidArgument(f"{name} is not valid: {'; '.join(problems)}", field=name)
-    return output.model_dump(mode="json")
+    return valid_output(name, text).model_dump(mode="json")
 
 
 def _reduced(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,10 +168,7 @@ def _read_value(name: str, value: Any) -> tuple[Vision | Review | None, list[str
         return read_output(name, value)
     if not isinstance(value, dict):
         return None, [f"{BLOCK_LABELS[name]} is no object"]
-    try:
-        return MODELS[name].model_validate(value), []
-    except ValidationError as error:
-        return None, model_problems(name, error)
+    return read_mapping(name, value)
 
 
 def as_json(values: Mapping[str, Any]) -> str:

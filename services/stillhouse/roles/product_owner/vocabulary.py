@@ -149,6 +149,9 @@ NEED_SAYING = " It must also offer {need}."
 
 PRIORITIES = ("High", "Medium", "Medium", "Low")
 
+MAX_SENTENCE_CHARACTERS = 400
+"""Longer text is not read; a filled template has at most 279."""
+
 
 def fill(template: str, words: Mapping[str, str]) -> str:
     """A template with its words; a slot in capitals (`{Actors}`) begins with a capital."""
@@ -162,7 +165,8 @@ def capital(text: str) -> str:
 
 def read(template: str, text: str) -> dict[str, str] | None:
     """The words that `fill` put into a template, slots in lower case; None if the text is of another template."""
-    match = _pattern(template).fullmatch(text)
+    # A user's own concept may be a whole document, over which a pattern of many slots would backtrack for hours.
+    match = _pattern(template).fullmatch(text) if len(text) <= MAX_SENTENCE_CHARACTERS else None
     if match is None:
         return None
     return {
