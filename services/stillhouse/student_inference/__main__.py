@@ -6,6 +6,11 @@ environment.
 
 from __future__ import annotations
 
+from stillhouse.rpc.process import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()
+
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +25,7 @@ from stillhouse.student_inference.config import StudentConfig
 from stillhouse.student_inference.engine import Engine
 from stillhouse.student_inference.model_file import ModelFile, locate_model
 from stillhouse.student_inference.servicer import StudentServicer
+from stillhouse.student_inference.starting import abandoned_on_signals, leaving_on_signals
 from stillhouse.v1 import student_inference_pb2, student_inference_pb2_grpc
 
 _SERVICE = student_inference_pb2.DESCRIPTOR.services_by_name["StudentInferenceService"].full_name
@@ -40,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(config: StudentConfig) -> int:
-    model = locate_model(config.model, store_uri=config.store, cache=config.cache)
+    with leaving_on_signals():
+        model = locate_model(config.model, store_uri=config.store, cache=config.cache)
     servicer = StudentServicer(model)
 
     def add_services(server: grpc.Server) -> Sequence[str]:
@@ -50,11 +57,11 @@ def _serve(config: StudentConfig) -> int:
     # The port is taken first: whoever asks while the model loads hears NOT_SERVING and UNAVAILABLE.
     server = start_server(config.server, add_services, serving=False)
     try:
-        engine = _load(model, config)
+        with abandoned_on_signals():
+            engine = _load(model, config)
         servicer.attach(engine)
         server.set_serving(True)
-        _announce(server, engine, model)
-        return serve_until_terminated(server)
+        return serve_until_terminated(server, announce=lambda: _announce(server, engine, model))
     finally:
         server.stop(0)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stillhouse.cache import cache_directory
 from stillhouse.errors import InvalidArgument
 from stillhouse.rpc.config import ServerConfig, add_server_arguments, is_loopback
 
@@ -54,29 +55,32 @@ class StudentConfig:
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> StudentConfig:
-        """Flags beat environment. Exits with 2 on unknown flags; raises InvalidArgument that names what is wrong."""
+        """Flags beat environment. Exits with 2 on unknown flags.
+
+        Raises InvalidArgument that names what is wrong, FailedPrecondition where there is no place for the cache.
+        """
         options = _parser().parse_args(arguments)
         read = _Reader(vars(options), environment)
         model = read.text("model")
         if not model:
             raise InvalidArgument("no model is named: give --model FILE or set STILLHOUSE_MODEL", field="model")
         engine = EngineConfig(
-            parallel=read.number("parallel", 4, 1, 256),
-            queue=read.number("queue", 16, 0, 4096),
-            context_tokens=read.number("context", 0, 64, 1 << 20),
-            threads=read.number("threads", 0, 1, 1024),
-            gpu_layers=read.number("gpu_layers", -1, -1, 1000),
-            http_host=read.text("http_host") or "127.0.0.1",
+            parallel=read.number("parallel", EngineConfig.parallel, 1, 256),
+            queue=read.number("queue", EngineConfig.queue, 0, 4096),
+            context_tokens=read.number("context", EngineConfig.context_tokens, 64, 1 << 20),
+            threads=read.number("threads", EngineConfig.threads, 1, 1024),
+            gpu_layers=read.number("gpu_layers", EngineConfig.gpu_layers, -1, 1000),
+            http_host=read.text("http_host") or EngineConfig.http_host,
             http_port=None if read.text("http_port") is None else read.number("http_port", 0, 0, 65535),
             http_key=environment.get("STILLHOUSE_HTTP_KEY", ""),
         )
-        server = ServerConfig.from_env(environ=environment).with_arguments(options)
+        server = ServerConfig.from_env(environment).with_arguments(options)
         _check_listener(engine, server)
         workers = max(server.workers, engine.parallel + engine.queue + _SPARE_WORKERS)
         return cls(
             model=model,
             store=read.text("store"),
-            cache=Path(read.text("cache") or Path.home() / ".cache" / "stillhouse"),
+            cache=Path(options.cache) if options.cache else cache_directory(environment),
             server=replace(server, workers=workers),
             engine=engine,
         )
@@ -89,21 +93,25 @@ class _Reader:
     flags: Mapping[str, object]
     environment: Mapping[str, str]
 
+    @staticmethod
+    def variable(name: str) -> str:
+        return f"STILLHOUSE_{name.upper()}"
+
     def text(self, name: str) -> str | None:
         value = self.flags.get(name)
-        return (self.environment.get(f"STILLHOUSE_{name.upper()}") or None) if value is None else str(value)
+        return (self.environment.get(self.variable(name)) or None) if value is None else str(value)
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
         text = self.text(name)
         if text is None:
             return default
-        flag = name.replace("_", "-")
+        given = f"--{name.replace('_', '-')} ({self.variable(name)}) is {text}"
         try:
             value = int(text)
         except ValueError:
-            raise InvalidArgument(f"--{flag} {text}: a whole number is needed", field=name) from None
+            raise InvalidArgument(f"{given}: a whole number is needed", field=name) from None
         if not low <= value <= high:
-            raise InvalidArgument(f"--{flag} {value} is not in [{low}, {high}]", field=name)
+            raise InvalidArgument(f"{given}: it is taken from {low} to {high}", field=name)
         return value
 
 

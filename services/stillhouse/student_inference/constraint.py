@@ -21,7 +21,6 @@ from stillhouse.student_inference.regex_grammar import regex_to_grammar
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_DEPTH = 32
 
-
 _LLGUIDANCE = "%llguidance"
 PROBE_ANSWER = "~"
 """What an answer to a constraint's probe begins with, exactly if the constraint was taken."""
@@ -108,7 +107,14 @@ def _check_schema(node: object, depth: int) -> None:
             raise _wrong_schema(f"$ref {reference!r} leaves the schema")
         pattern = node.get("pattern")
         if isinstance(pattern, str):
-            regex_to_grammar(pattern)
+            _check_pattern(pattern)
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     for child in children:
         _check_schema(child, depth + 1)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        regex_to_grammar(pattern)
+    except InvalidArgument as exc:
+        raise _wrong_schema(f"pattern {pattern[:60]!r}: {exc.message}") from exc

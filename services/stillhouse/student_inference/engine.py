@@ -88,8 +88,8 @@ class Engine:
         self._llama, port, key = start_llama(model.path, header, config)
         self._listener = Listener(port, key)
         self.http_port = port
-        self.admission = Admission(config.parallel, config.queue)
-        self._probed: dict[str, None] = {}
+        self._admission = Admission(config.parallel, config.queue)
+        self._probed: set[str] = set()
         self._alphabet = Alphabet(header)
         self.facts = self._read_facts(header, model, min(requested_layers(config.gpu_layers), header.layers + 1))
 
@@ -111,7 +111,7 @@ class Engine:
         """
         if question.constraint is not None:
             self._alphabet.check(question.constraint.characters)
-        with self.admission.slot(stop) as queue_seconds:
+        with self._admission.slot(stop) as queue_seconds:
             if question.constraint is not None and question.constraint.probe:
                 self._probe(question.constraint, stop)
             yield from self._generate(question, stop, queue_seconds)
@@ -128,7 +128,7 @@ class Engine:
                 field="constraint.json_schema",
             )
         if len(self._probed) < _PROBES_REMEMBERED:
-            self._probed[constraint.probe] = None
+            self._probed.add(constraint.probe)
 
     def _generate(self, question: Question, stop: Stop, queue_seconds: float) -> Iterator[Piece]:
         chunks: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()

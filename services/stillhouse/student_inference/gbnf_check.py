@@ -35,7 +35,14 @@ def check_grammar(text: str) -> frozenset[Characters]:
 
     Raises InvalidArgument (field `constraint.grammar`) that says what is wrong with the grammar.
     """
-    rules = parse_grammar(text)
+    try:
+        return _checked(parse_grammar(text))
+    except RecursionError:
+        # llama.cpp follows it as deep, and would overflow its stack.
+        raise _refused("its rules, brackets and repetitions are nested too deep") from None
+
+
+def _checked(rules: Mapping[str, Node]) -> frozenset[Characters]:
     if "root" not in rules:
         raise _refused("it has no rule named root")
     for name, body in rules.items():
@@ -132,9 +139,13 @@ class _Counter:
             return _Reach(1 if node.low == 0 else 0, item.starts if node.high != 0 else 0)
         if node.high is None:
             raise _refused(f"the rule {rule!r} repeats without end something that can be empty")
-        ways = starts = 0
-        for count in range(node.high + 1):
-            power = min(item.empty**count, MAX_BRANCHES + 1)
-            starts += power * item.starts if count < node.high else 0
-            ways += power if count >= node.low else 0
-        return _Reach(min(ways, MAX_BRANCHES + 1), min(starts, MAX_BRANCHES + 1))
+        ways = _sum_of_powers(item.empty, node.low, node.high)
+        return _Reach(ways, item.starts * _sum_of_powers(item.empty, 0, node.high - 1))
+
+
+def _sum_of_powers(base: int, first: int, last: int) -> int:
+    """base**first + ... + base**last, for a base above 0; only known to be too large where it exceeds MAX_BRANCHES."""
+    if base == 1:
+        return last - first + 1
+    enough = MAX_BRANCHES.bit_length()
+    return sum(base**power for power in range(min(first, enough), min(last, enough) + 1))

@@ -13,15 +13,16 @@ import xllamacpp
 ALL_LAYERS = 9999
 
 
-def physical_cores(cpu_information: Path = Path("/proc/cpuinfo")) -> int:
+def physical_cores(
+    cpu_information: Path = Path("/proc/cpuinfo"), cpu_quota: Path = Path("/sys/fs/cgroup/cpu.max")
+) -> int:
     """Physical cores among the processors that this process may run on, within its cgroup's quota; at least 1.
 
     Two threads on one core make llama.cpp slower, not faster.
     """
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     cores = _cores(cpu_information, allowed) or len(allowed)
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota) if quota else cores))
+    return max(1, min(cores, _whole_cpus(cpu_quota) or cores))
 
 
 def has_gpu() -> bool:
@@ -50,9 +51,10 @@ def _cores(cpu_information: Path, allowed: set[int]) -> int:
     return len(found)
 
 
-def _cgroup_quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
+def _whole_cpus(cpu_quota: Path) -> int:
+    """What a cgroup's quota allows, rounded down but at least 1; 0 where there is none."""
     try:
-        quota, period = path.read_text().split()
-        return max(1.0, int(quota) / int(period))
+        quota, period = cpu_quota.read_text().split()
+        return max(1, int(quota) // int(period))
     except (OSError, ValueError):
-        return None
+        return 0

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import xllamacpp
 
-from stillhouse.errors import FailedPrecondition, Unavailable
+from stillhouse.errors import FailedPrecondition
 from stillhouse.student_inference.config import DEFAULT_CONTEXT_TOKENS, EngineConfig
 from stillhouse.student_inference.gguf_header import GgufHeader
 from stillhouse.student_inference.hardware import physical_cores, requested_layers
@@ -24,7 +24,7 @@ from stillhouse.student_inference.hardware import physical_cores, requested_laye
 def start_llama(path: Path, header: GgufHeader, config: EngineConfig) -> tuple[Any, int, str]:
     """The xllamacpp server, the port of its HTTP listener and that listener's key.
 
-    Raises Unavailable (HTTP port in use) and FailedPrecondition (llama.cpp does not load the file).
+    Raises FailedPrecondition: the HTTP port is in use, or llama.cpp does not load the file.
     """
     parameters = _parameters(path, header, config)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -89,6 +89,6 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as exc:
-            raise Unavailable(
-                f"--http-port {port} on {host} cannot be used: {exc.strerror}", field="http_port"
+            raise FailedPrecondition(
+                f"can't listen on {host}:{port}: {exc.strerror}; choose another --http-port", field="http_port"
             ) from exc

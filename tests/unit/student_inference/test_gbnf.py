@@ -21,6 +21,8 @@ GOOD = {
     "any character": "root ::= .",
     "all but one": "root ::= [^\\n]*",
     "nothing at all": "root ::= ",
+    "a bounded repetition of what may be empty": 'root ::= ("a"?){2000}',
+    "ways that are few enough": 'root ::= ("a"? | "b"?){0,10}',
     "control characters in a class": 'root ::= [^"\\\\\\x7F\\x00-\\x1F]',
     "white space that may be empty": 'ws ::= [ \\t]*\nroot ::= ws "a" ws "b"',
 }
@@ -42,6 +44,12 @@ BAD = {
         "root ::= r0\n" + "\n".join(f"r{i} ::= r{i + 1}" for i in range(5000)) + '\nr5000 ::= "a"',
         "begin with one another",
     ),
+    "a chain of rules in brackets": (
+        "root ::= r0\n" + "\n".join(f"r{i} ::= ((r{i + 1}))" for i in range(190)) + '\nr190 ::= "a"',
+        "nested too deep",
+    ),
+    "stacked repetitions": ('root ::= "a"' + "?" * 5000, "nested too deep"),
+    "too many ways to repeat what may be empty": ('root ::= ("a"? | "b"?){0,2000}', "10000 ways"),
     "a class of nothing": ('root ::= "a" []', "nothing can match"),
     "a class that leaves nothing": ("root ::= [^\\x01-\\U0010FFFF]", "nothing can match"),
     "a reversed range": ("root ::= [z-a]", "is empty"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stillhouse.artifacts.store import Store
-from stillhouse.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from stillhouse.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from stillhouse.student_inference.gguf_header import read_header
 from stillhouse.student_inference.model_file import locate_model
 
@@ -36,8 +36,23 @@ def test_a_damaged_cache_is_fetched_anew(tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"))
     artifact = store.put_bytes(GGUF, name="m.gguf")
     found = locate_model(f"sha256:{artifact.sha256}", store_uri=store.uri, cache=tmp_path / "cache")
-    found.path.write_bytes(b"GGUF other")
+    found.path.write_bytes(b"other")
     assert locate_model(f"sha256:{artifact.sha256}", store_uri=store.uri, cache=tmp_path / "cache") == found
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    artifact = store.put_bytes(GGUF, name="m.gguf")
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(PermissionDenied, match="STILLHOUSE_CACHE"):
+        locate_model(f"sha256:{artifact.sha256}", store_uri=store.uri, cache=tmp_path / "file")
+
+
+def test_a_stored_artifact_of_another_kind_is_named(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    artifact = store.put_bytes(b"a report", name="report.html")
+    with pytest.raises(FailedPrecondition, match="is not a GGUF file"):
+        locate_model(f"sha256:{artifact.sha256}", store_uri=store.uri, cache=tmp_path / "cache")
 
 
 def test_a_tampered_blob_is_not_served(tmp_path: Path) -> None:

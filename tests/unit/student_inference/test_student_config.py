@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from pathlib import Path
 
 import pytest
 
 from stillhouse.errors import InvalidArgument
 from stillhouse.student_inference.config import StudentConfig
-from stillhouse.student_inference.hardware import physical_cores, requested_layers
+from stillhouse.student_inference.hardware import ALL_LAYERS, has_gpu, physical_cores, requested_layers
 
 
 def test_flags_beat_the_environment() -> None:
@@ -53,15 +55,24 @@ def test_there_are_threads_for_health_when_all_slots_and_the_queue_are_full() ->
     assert config.server.workers > 100
 
 
+def cpu_information(path: Path, *cores: int) -> Path:
+    """A /proc/cpuinfo with one processor a core; `cores` are its core ids."""
+    allowed = itertools.cycle(sorted(os.sched_getaffinity(0)))
+    blocks = (f"processor\t: {next(allowed)}\nphysical id\t: 0\ncore id\t: {core}" for core in cores)
+    path.write_text("\n\n".join(blocks))
+    return path
+
+
 def test_two_threads_on_one_core_count_once(tmp_path: Path) -> None:
-    import os
-
-    first = min(os.sched_getaffinity(0))
-    path = tmp_path / "cpuinfo"
-    path.write_text("\n\n".join(f"processor\t: {first}\nphysical id\t: 0\ncore id\t: 4" for _ in range(2)))
-    assert physical_cores(path) == 1
-    assert physical_cores(tmp_path / "absent") >= 1
+    assert physical_cores(cpu_information(tmp_path / "cpuinfo", 4, 4), tmp_path / "no quota") == 1
+    assert physical_cores(tmp_path / "absent", tmp_path / "no quota") == len(os.sched_getaffinity(0))
 
 
-def test_no_layer_goes_to_a_gpu_that_is_not_there() -> None:
-    assert requested_layers(7) in (0, 7)
+@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 3), ("250000 100000", 2), ("50000 100000", 1), ("odd", 3)])
+def test_no_more_threads_than_a_containers_quota_allows(tmp_path: Path, quota: str, cores: int) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    assert physical_cores(cpu_information(tmp_path / "cpuinfo", 0, 1, 2), tmp_path / "cpu.max") == cores
+
+
+def test_layers_go_to_a_gpu_only_where_there_is_one() -> None:
+    assert (requested_layers(7), requested_layers(-1)) == ((7, ALL_LAYERS) if has_gpu() else (0, 0))
