@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 from dspy import lm15
 
-from stillhouse.client.student import GenerationOptions, StudentAnswer, StudentClient
+from stillhouse.client.student import DEFAULT_DEADLINE_SECONDS, GenerationOptions, StudentAnswer, StudentClient
 from stillhouse.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -34,7 +34,7 @@ def student_lm(
     *,
     token: str | None = None,
     ca: Path | None = None,
-    deadline_seconds: float = 300.0,
+    deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
     **settings: Any,
 ) -> dspy.LM:
     """A `dspy.LM` that the student at `address` (HOST:PORT) answers.
@@ -107,7 +107,7 @@ class StudentEngine:
 
     @classmethod
     def load_state(cls, state: Mapping[str, Any]) -> StudentEngine:
-        """For `dspy.load`. Where the server needs a token, set the LM anew with `student_lm` instead."""
+        """For `dspy.load`. Where the server needs TLS or a token, set the LM anew with `student_lm` instead."""
         return cls(
             StudentClient(state["address"]),
             model_sha256=state["model_sha256"],
