@@ -24,7 +24,7 @@ class ScorerConfig:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> ScorerConfig:
         """Raises InvalidArgument that names the variable whose value is wrong."""
-        text = environ.get(MAX_TEXT_VARIABLE, str(DEFAULT_MAX_TEXT_CHARACTERS))
+        text = environ.get(MAX_TEXT_VARIABLE) or str(DEFAULT_MAX_TEXT_CHARACTERS)
         if not text.isdecimal() or int(text) < 1:
             raise InvalidArgument(f"{MAX_TEXT_VARIABLE}={text!r} is no count of characters above 0")
         return cls(ScoringLimits(int(text), custom_metrics_allowed(environ)))

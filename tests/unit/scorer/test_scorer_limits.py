@@ -6,7 +6,7 @@ import pytest
 
 from stillhouse.dataset_builder.config import DatasetBuilderConfig
 from stillhouse.errors import InvalidArgument, PermissionDenied, ResourceExhausted
-from stillhouse.scorer.config import ScorerConfig
+from stillhouse.scorer.config import MAX_TEXT_VARIABLE, ScorerConfig
 from stillhouse.scorer.scoring import ScoringJob, ScoringLimits, score
 
 LIMITS = ScoringLimits(max_text_characters=1000, allow_custom_metric=False)
@@ -47,6 +47,7 @@ def test_an_own_metric_runs_where_the_server_allows_it() -> None:
 
 
 def test_settings_come_from_the_environment_and_wrong_ones_are_named() -> None:
+    assert ScorerConfig.from_env({MAX_TEXT_VARIABLE: ""}) == ScorerConfig.from_env({})
     assert not ScorerConfig.from_env({}).limits.allow_custom_metric
     given = ScorerConfig.from_env(
         {"STILLHOUSE_ALLOW_CUSTOM_METRIC": "1", "STILLHOUSE_SCORER_MAX_TEXT_CHARACTERS": "10"}
