@@ -27,8 +27,8 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
 
 
 @contextmanager
-def cache_errors(directory: Path) -> Iterator[None]:
-    """A refusal of the system while the cache is written becomes an error of ours that names it and the remedy.
+def cache_errors(directory: Path, *, variable: str = "STILLHOUSE_CACHE") -> Iterator[None]:
+    """A refusal of the system while a cache is written, as an error of ours that names it and the remedy, `variable`.
 
     Raises PermissionDenied where this user may not write there, ResourceExhausted where the disk is full.
     """
@@ -37,8 +37,8 @@ def cache_errors(directory: Path) -> Iterator[None]:
     except OSError as exc:
         message = f"the cache {directory} can't be written: {exc}"
         if exc.errno in _FULL:
-            raise ResourceExhausted(f"{message}; free some space, or set STILLHOUSE_CACHE to another disk") from exc
+            raise ResourceExhausted(f"{message}; free some space, or set {variable} to another disk") from exc
         # Without a file it is the network that refuses.
         if exc.errno in _REFUSED and exc.filename is not None:
-            raise PermissionDenied(f"{message}; set STILLHOUSE_CACHE to a folder that this user may write to") from exc
+            raise PermissionDenied(f"{message}; set {variable} to a folder that this user may write to") from exc
         raise

@@ -11,6 +11,7 @@ import pytest
 from stillhouse.artifacts.store import Store
 from stillhouse.exporter.__main__ import operation
 from stillhouse.exporter.servicer import ExporterServicer
+from stillhouse.roles.role import load_role
 from stillhouse.rpc.channel import open_channel
 from stillhouse.rpc.server import ServerConfig, start_server
 from stillhouse.stages import EXPORT
@@ -38,7 +39,11 @@ def test_the_stage_and_its_key_are_those_that_the_plan_uses() -> None:
 
 def test_a_bad_request_fails_with_its_own_status(stub: exporter_pb2_grpc.ExporterServiceStub, tmp_path: Path) -> None:
     store = Store.open(str(tmp_path / "store"))
-    request = ExportRequest(role=RoleReference(name="product_owner"), quantization="Q9_Z", store_uri=store.uri)
+    request = ExportRequest(
+        role=RoleReference(name="product_owner", version=load_role("product_owner").version),
+        quantization="Q9_Z",
+        store_uri=store.uri,
+    )
     request.base.files.append(store.put_bytes(b"{}", name="config.json"))
     with pytest.raises(grpc.RpcError) as failure:
         list(stub.Export(request, timeout=300))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stillhouse.chat_tokenizer import ChatTokenizer
 from stillhouse.dataset.records import read_records
-from stillhouse.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from stillhouse.errors import InvalidArgument, ResourceExhausted
 from stillhouse.exporter import merge
 from stillhouse.exporter.config import ExporterConfig
 from stillhouse.exporter.converter import (
@@ -29,9 +29,9 @@ from stillhouse.exporter.probes import Row, build_probes, recorded_rows, synthes
 from stillhouse.exporter.quantization import choose_quantization, quantize
 from stillhouse.exporter.results import keep_results, modelfile_text
 from stillhouse.exporter.work import Converted, ExportWork, Prepared
-from stillhouse.roles.role import Role, load_role
+from stillhouse.roles.requested import check_version
+from stillhouse.roles.role import load_role
 from stillhouse.rpc.operation import JobContext
-from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.exporter_pb2 import ExportRequest, ExportResult
 
 BYTES_A_PARAMETER = {"F32": 4.0, "F16": 2.0, "BF16": 2.0, "Q8_0": 1.07}
@@ -54,7 +54,8 @@ def run_export(context: JobContext, request: ExportRequest, config: ExporterConf
 
 def _begin(context: JobContext, request: ExportRequest) -> ExportWork:
     """Refuses what can be refused before anything is fetched, then fetches."""
-    role = _role(request.role)
+    role = load_role(request.role.name)
+    check_version(role, request.role)
     if not request.base.files:
         raise InvalidArgument("the base has no files; prepare it with PrepareBase", field="base")
     if request.quantization:
@@ -79,16 +80,6 @@ def require_disk(directory: Path, needed_bytes: int, what: str) -> None:
         raise ResourceExhausted(
             f"{what} needs {needed_bytes:,} bytes in {directory}, {free:,} are free; free space or set TMPDIR elsewhere"
         )
-
-
-def _role(reference: RoleReference) -> Role:
-    role = load_role(reference.name)
-    if reference.version and reference.version != role.version:
-        raise FailedPrecondition(
-            f"the request is for version {reference.version} of role {role.name}, installed is {role.version}",
-            field="role",
-        )
-    return role
 
 
 def _prepare(work: ExportWork) -> Prepared:

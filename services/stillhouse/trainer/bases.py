@@ -64,7 +64,7 @@ def _fetch(context: JobContext, request: PrepareBaseRequest, config: TrainerConf
     return hub_directory(
         request.name,
         revision=request.revision,
-        cache_directory=config.cache_directory,
+        folder=config.hub_cache,
         token=config.hub_token,
         endpoint=config.hub_endpoint,
     )

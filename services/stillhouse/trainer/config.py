@@ -23,6 +23,13 @@ class TrainerConfig:
     """HF_TOKEN: needed for gated models on the hub."""
     hub_endpoint: str | None = None
     """HF_ENDPOINT: a mirror of the hub; default https://huggingface.co."""
+    hub_home: Path | None = None
+    """HF_HOME: where models of the hub are kept; default: the cache. An image's cache can't be written."""
+
+    @property
+    def hub_cache(self) -> Path:
+        """The hub client's own cache of snapshots."""
+        return (self.hub_home or self.cache_directory) / "hub"
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> TrainerConfig:
@@ -35,6 +42,7 @@ class TrainerConfig:
             threads=int(threads),
             hub_token=environment.get("HF_TOKEN") or None,
             hub_endpoint=environment.get("HF_ENDPOINT") or None,
+            hub_home=Path(environment["HF_HOME"]).expanduser() if environment.get("HF_HOME") else None,
         )
 
 

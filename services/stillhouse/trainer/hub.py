@@ -28,9 +28,9 @@ _UNWANTED = ["*/*", "*.bin", "consolidated*"]
 
 
 def hub_directory(
-    name: str, *, revision: str, cache_directory: Path, token: str | None, endpoint: str | None
+    name: str, *, revision: str, folder: Path, token: str | None, endpoint: str | None
 ) -> tuple[Path, str]:
-    """(snapshot folder in the cache, licence as the hub knows it or empty).
+    """(snapshot in `folder`, licence as the hub knows it or empty).
 
     Raises InvalidArgument (no hub name), PermissionDenied (gated, or the token is refused), NotFound (no such model or
     revision), FailedPrecondition (no safetensors), Unavailable (the hub can't be reached), ResourceExhausted (the disk
@@ -42,8 +42,8 @@ def hub_directory(
         )
     api = HfApi(endpoint=endpoint, token=token if token is not None else False)
     try:
-        with cache_errors(cache_directory):
-            return _snapshot(api, name, revision, cache_directory / "hub")
+        with cache_errors(folder, variable="HF_HOME"):
+            return _snapshot(api, name, revision, folder)
     except (hub_errors.HfHubHTTPError, hub_errors.LocalEntryNotFoundError, hub_errors.HFValidationError) as exc:
         raise _hub_error(exc, name, revision, has_token=token is not None) from exc
     except Exception as exc:

@@ -15,6 +15,7 @@ import torch
 from stillhouse.chat_tokenizer import ChatTokenizer
 from stillhouse.dataset.records import read_records
 from stillhouse.errors import FailedPrecondition, ResourceExhausted
+from stillhouse.roles.requested import check_version
 from stillhouse.roles.role import Role, load_role
 from stillhouse.rpc.operation import JobContext
 from stillhouse.stages import TRAIN
@@ -38,7 +39,8 @@ def train(context: JobContext, request: TrainRequest, config: TrainerConfig) -> 
     checkpoint or artifact), ResourceExhausted (memory, disk), Cancelled (stopped after a checkpoint).
     """
     options = options_of(request)
-    role = _role_of(request)
+    role = load_role(request.role.name)
+    check_version(role, request.role)
     torch.set_num_threads(config.threads)
     checkpoint = context.read_checkpoint()
     compute = _compute(options, checkpoint)
@@ -103,17 +105,6 @@ def _result(context: JobContext, student: Any, state: TrainState, compute: Compu
         device=_device_name(compute),
         precision=compute.precision,
     )
-
-
-def _role_of(request: TrainRequest) -> Role:
-    role = load_role(request.role.name)
-    if request.role.version != role.version:
-        raise FailedPrecondition(
-            f"the request is for version {request.role.version} of role {role.name}, this trainer has version "
-            f"{role.version}; run the same release everywhere",
-            field="role.version",
-        )
-    return role
 
 
 def _compute(options: TrainOptions, checkpoint: Mapping[str, Any] | None) -> Compute:

@@ -227,6 +227,13 @@ def test_the_configuration_reads_the_environment(tmp_path: Path) -> None:
     config = TrainerConfig.from_env({"STILLHOUSE_CACHE": str(tmp_path), "OMP_NUM_THREADS": "3", "HF_TOKEN": "secret"})
 
     assert (config.cache_directory, config.threads, config.hub_token) == (tmp_path, 3, "secret")
+    assert config.hub_cache == tmp_path / "hub"
+
+
+def test_models_of_the_hub_are_kept_where_the_hubs_own_variable_says() -> None:
+    config = TrainerConfig.from_env({"STILLHOUSE_CACHE": "/image/cache", "HF_HOME": "/tmp/huggingface"})
+
+    assert config.hub_cache == Path("/tmp/huggingface/hub")
 
 
 def test_a_wrong_variable_is_named() -> None:
