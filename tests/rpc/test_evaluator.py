@@ -9,20 +9,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf import json_format
-from google.protobuf.any_pb2 import Any as AnyMessage
 
+from evaluator_jobs import finish, result_of, start_job, status_message
 from scripted_student_server import MODEL, ScriptedServicer, author_script, certificate_in, served
-from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.store import Store
 from stillhouse.dataset.lines import json_line
-from stillhouse.errors import PermissionDenied, Unavailable
+from stillhouse.errors import EXIT_USAGE, PermissionDenied, Unavailable
 from stillhouse.evaluator.__main__ import operation
 from stillhouse.evaluator.config import ServerPermissions
 from stillhouse.evaluator.connection import connect
@@ -39,9 +36,9 @@ from stillhouse.v1.evaluator_pb2 import (
     CONSTRAINT_KIND_NONE,
     CONSTRAINT_KIND_ROLE_GRAMMAR,
     EvaluateRequest,
-    EvaluateResult,
     Gate,
 )
+from stillhouse.v1.student_inference_pb2 import GetModelInfoRequest, GetModelInfoResponse
 
 INPUTS, AUTHOR = author_script(4)
 QUESTION = Question((Message("user", "Why?"),), "", 64, 0.0, 42)
@@ -68,36 +65,6 @@ def request_for(
         "student_address": address,
     }
     return EvaluateRequest(**{**defaults, **fields})  # type: ignore[arg-type]
-
-
-def start_job(request: EvaluateRequest, folder: Path, **environment: str) -> subprocess.Popen[bytes]:
-    packed = AnyMessage()
-    packed.Pack(request)
-    file = folder / "request.json"
-    file.write_text(json_format.MessageToJson(packed))
-    return subprocess.Popen(
-        [sys.executable, "-m", "stillhouse.evaluator", "run", "--request", str(file)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "STILLHOUSE_TERMINATION_LOG": str(folder / "status.json"), **environment},
-    )
-
-
-def finish(process: subprocess.Popen[bytes]) -> int:
-    process.communicate(timeout=60)
-    return process.returncode
-
-
-def result_of(store: Store, request: EvaluateRequest) -> EvaluateResult:
-    manifest = store.read_manifest("evaluate", request_key("evaluate", operation().logic_version, request))
-    assert manifest is not None
-    result = EvaluateResult()
-    manifest.result.Unpack(result)
-    return result
-
-
-def status_message(folder: Path) -> str:
-    return str(json.loads((folder / "status.json").read_text())["message"])
 
 
 def test_a_job_commits_figures_rows_and_a_summary_that_pairs(store: Store, tmp_path: Path) -> None:
@@ -142,22 +109,23 @@ def test_a_failed_gate_is_a_result_and_no_error(store: Store, tmp_path: Path) ->
 
 
 def test_a_killed_job_goes_on_without_asking_what_was_answered(store: Store, tmp_path: Path) -> None:
-    reached = threading.Event()
+    reached, killed = threading.Event(), threading.Event()
     asked: list[str] = []
 
-    def slow(text: str) -> str:
+    def script(text: str) -> str:
         asked.append(text)
         if len(asked) == 3:
             reached.set()
-            time.sleep(1)
+            killed.wait(60)
         return AUTHOR(text)
 
-    with served(ScriptedServicer(slow)) as server:
+    with served(ScriptedServicer(script)) as server:
         request = request_for(store, server.address)
-        killed = start_job(request, tmp_path)
-        assert reached.wait(30)
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate()
+        process = start_job(request, tmp_path)
+        assert reached.wait(60)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed.set()
         assert finish(start_job(request, tmp_path)) == 0
 
     assert len(asked) == len(INPUTS) + 1
@@ -231,26 +199,33 @@ def test_the_service_streams_progress_and_then_the_result(store: Store) -> None:
     assert all(event.progress.total == len(INPUTS) for event in events[:-1])
 
 
-def test_the_connection_waits_for_a_student_that_comes_up_late() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    opened = threading.Event()
+def test_a_server_with_a_wrong_setting_does_not_start_and_names_it() -> None:
+    command = [sys.executable, "-m", "stillhouse.evaluator", "serve", "--port", "0"]
+    environment = {**os.environ, "STILLHOUSE_ALLOW_CUSTOM_METRIC": "perhaps"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == EXIT_USAGE
+    assert "STILLHOUSE_ALLOW_CUSTOM_METRIC" in done.stderr
+    assert "Traceback" not in done.stderr
 
-    def open_late() -> None:
-        time.sleep(0.5)
-        with served(ScriptedServicer(lambda text: "because"), ServerConfig(port=port)):
-            opened.wait(30)
 
-    thread = threading.Thread(target=open_late)
-    thread.start()
-    try:
-        with connect(f"127.0.0.1:{port}", wait_seconds=30) as student:
-            assert student.model_sha256() == MODEL
-            assert student.generate(QUESTION).text == "because"
-    finally:
-        opened.set()
-        thread.join()
+class LoadingServicer(ScriptedServicer):
+    """Loads its model until it was asked three times what it serves."""
+
+    asked_for_info = 0
+
+    def GetModelInfo(self, request: GetModelInfoRequest, context: grpc.ServicerContext) -> GetModelInfoResponse:
+        self.asked_for_info += 1
+        if self.asked_for_info < 3:
+            raise Unavailable("the model is still loading")
+        return super().GetModelInfo(request, context)
+
+
+def test_the_connection_waits_for_a_student_that_loads_its_model() -> None:
+    servicer = LoadingServicer(lambda text: "because")
+    with served(servicer) as server, connect(server.address, wait_seconds=30) as student:
+        assert student.model_sha256() == MODEL
+        assert student.generate(QUESTION).text == "because"
+    assert servicer.asked_for_info == 3
 
 
 def test_a_wrong_token_is_refused_at_once() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf import json_format
-from google.protobuf.any_pb2 import Any as AnyMessage
 
 from cli_leaves import run_leaf
-from stillhouse.artifacts.digests import request_key
+from evaluator_jobs import finish, result_of, start_job, status_message
 from stillhouse.artifacts.store import Store
 from stillhouse.dataset.concepts import concept_line
-from stillhouse.evaluator.__main__ import operation
 from stillhouse.roles.role import load_role
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import RoleReference
@@ -29,7 +23,6 @@ from stillhouse.v1.evaluator_pb2 import (
     CONSTRAINT_KIND_NONE,
     CONSTRAINT_KIND_ROLE_GRAMMAR,
     EvaluateRequest,
-    EvaluateResult,
 )
 from stillhouse.v1.teacher_pb2 import TEACHER_PROMPT_FENCED, EmulatorOptions, TeacherModel
 from vertex_emulator_process import EmulatorProcess, vertex_emulator
@@ -77,34 +70,8 @@ def request_for(store: Store, asked: TeacherModel, **fields: Any) -> EvaluateReq
     return EvaluateRequest(**{**values, **fields})
 
 
-def start_job(request: EvaluateRequest, folder: Path) -> subprocess.Popen[bytes]:
-    packed = AnyMessage()
-    packed.Pack(request)
-    file = folder / "request.json"
-    file.write_text(json_format.MessageToJson(packed))
-    return subprocess.Popen(
-        [sys.executable, "-m", "stillhouse.evaluator", "run", "--request", str(file)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "STILLHOUSE_TERMINATION_LOG": str(folder / "status.json")},
-    )
-
-
-def finish(process: subprocess.Popen[bytes]) -> int:
-    process.communicate(timeout=120)
-    return process.returncode
-
-
 def document_of(store: Store, request: EvaluateRequest) -> dict[str, Any]:
-    manifest = store.read_manifest("evaluate", request_key("evaluate", operation().logic_version, request))
-    assert manifest is not None
-    result = EvaluateResult()
-    manifest.result.Unpack(result)
-    return dict(json.loads(store.read_bytes(result.summary)))
-
-
-def status_message(folder: Path) -> str:
-    return str(json.loads((folder / "status.json").read_text())["message"])
+    return dict(json.loads(store.read_bytes(result_of(store, request).summary)))
 
 
 def test_a_teachers_own_score_says_whose_it_is_what_it_cost_and_what_it_found(

@@ -60,10 +60,9 @@ def operation() -> Operation[Any, Any]:
 def serve(arguments: Sequence[str]) -> int:
     """Serves until terminated; the exit code."""
 
-    permissions = ServerPermissions.from_env()
-
     def add_services(server: grpc.Server) -> Sequence[str]:
-        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(operation(), permissions), server)
+        servicer = EvaluatorServicer(operation(), ServerPermissions.from_env())
+        evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(servicer, server)
         return [_SERVICE]
 
     return serve_main("evaluator", add_services, arguments)

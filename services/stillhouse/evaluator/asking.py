@@ -126,17 +126,16 @@ class Interviewer:
             self._check_stopping()
             try:
                 return self._student.generate(question)
-            except (InvalidArgument, DeadlineExceeded) as error:
+            except InvalidArgument as error:
+                return _failed(error)
+            except DeadlineExceeded as error:
                 deadlines += 1
-                if isinstance(error, InvalidArgument) or deadlines >= MAX_DEADLINES:
+                if deadlines >= MAX_DEADLINES:
                     return _failed(error)
-            except ResourceExhausted as error:
+            except (Unavailable, ResourceExhausted) as error:
                 # A full server says when to come back; a prompt that does not fit never will.
-                if error.retry_after_seconds is None:
+                if isinstance(error, ResourceExhausted) and error.retry_after_seconds is None:
                     return _failed(error)
-                away_since = self._still_waiting(away_since, error)
-                pause = self._pause(pause, error.retry_after_seconds)
-            except Unavailable as error:
                 away_since = self._still_waiting(away_since, error)
                 pause = self._pause(pause, error.retry_after_seconds)
 

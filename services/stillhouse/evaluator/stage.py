@@ -17,7 +17,8 @@ from stillhouse.evaluator.student import Student
 from stillhouse.evaluator.summary import Baseline, Subject, json_bytes, read_baseline, row_document
 from stillhouse.evaluator.teacher import measure_teacher
 from stillhouse.roles.metric_reference import load_metric
-from stillhouse.roles.role import Role, load_role
+from stillhouse.roles.requested import check_version
+from stillhouse.roles.role import load_role
 from stillhouse.rpc.operation import JobContext
 from stillhouse.teachers.budget import Budget
 from stillhouse.teachers.purse import Purse
@@ -67,7 +68,8 @@ def plan_of(context: JobContext, request: EvaluateRequest) -> EvaluationPlan:
     A teacher's own limit on tokens and its own temperature take the place of the request's.
     """
     _check_subject(request)
-    role = _role(request)
+    role = load_role(request.role.name)
+    check_version(role, request.role)
     is_teacher = request.HasField("teacher")
     lines = context.store.open_lines(request.validation)
     return EvaluationPlan(
@@ -104,17 +106,6 @@ def _check_subject(request: EvaluateRequest) -> None:
         raise InvalidArgument("the request names a teacher and a model; evaluate them one by one", field="teacher")
     elif CONSTRAINTS[request.constraint] != NO_CONSTRAINT:
         raise InvalidArgument("a teacher is not held to the role's grammar: its constraint is none", field="constraint")
-
-
-def _role(request: EvaluateRequest) -> Role:
-    role = load_role(request.role.name)
-    if request.role.version != role.version:
-        raise InvalidArgument(
-            f"the request is for version {request.role.version} of role {role.name}; version {role.version} is "
-            "installed here; install the same stillhouse on both sides",
-            field="role.version",
-        )
-    return role
 
 
 def _reference_source(request: EvaluateRequest) -> str:
