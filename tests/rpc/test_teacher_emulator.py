@@ -13,9 +13,13 @@ import pytest
 
 from scripted_teacher import question
 from stillhouse.errors import FailedPrecondition
+from stillhouse.roles.role import load_role
 from stillhouse.teachers.child import start_child
 from stillhouse.teachers.opening import open_teacher
+from stillhouse.teachers.teacher import Question
 from stillhouse.v1.teacher_pb2 import EmulatorOptions, TeacherModel
+from stillhouse.vertex_emulator.config import EmulatorConfig
+from stillhouse.vertex_emulator.server import emulator
 from vertex_fixture import text_response, vertex_server
 from waiting import wait_until
 
@@ -57,6 +61,35 @@ def test_an_emulator_that_runs_already_is_asked_where_it_is() -> None:
             return texts
 
     assert asyncio.run(run()) == ["from there"] * 2
+
+
+def test_a_shared_emulator_behaves_for_each_caller_as_its_own_reference_says() -> None:
+    """One server with faults and another seed: whoever asks it gets what an emulator of their own would say."""
+    role = load_role("product_owner")
+    (example,) = role.examples(count=1, seed=1, planted=0.0)
+    asked = Question(messages=tuple(role.messages(example.inputs)), max_output_tokens=4000)
+
+    async def answer(model: TeacherModel) -> str:
+        teacher = await open_teacher(model, {})
+        try:
+            return (await teacher.ask(asked, deadline_seconds=30)).text
+        finally:
+            await teacher.close()
+
+    async def run() -> tuple[list[str], list[str]]:
+        models = [
+            TeacherModel(provider="emulator", model=FLASH, emulator=EmulatorOptions(faults=faults, seed=seed))
+            for faults, seed in (("none", 3), ("recorded", 3), ("none", 4))
+        ]
+        own = [await answer(model) for model in models]
+        async with emulator(EmulatorConfig(seed=99, recorded_faults=True)) as server:
+            for model in models:
+                model.endpoint = server.url
+            return own, [await answer(model) for model in models]
+
+    own, shared = asyncio.run(run())
+    assert shared == own
+    assert own[0] != own[2]
 
 
 def test_a_child_that_does_not_start_leaves_its_last_words() -> None:

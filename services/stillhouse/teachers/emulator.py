@@ -14,6 +14,8 @@ from stillhouse.teachers.teacher import Teacher
 from stillhouse.teachers.vertex import VertexTeacher, open_vertex
 from stillhouse.v1.teacher_pb2 import TeacherModel
 
+BEHAVIOUR_HEADER = "stillhouse-emulator"
+"""Metadata of a call: how the server is to behave for it, `faults=recorded&seed=0&latency=0.5`."""
 ENDPOINT_VARIABLE = "STILLHOUSE_EMULATOR_ENDPOINT"
 TOKEN_VARIABLE = "STILLHOUSE_EMULATOR_TOKEN"  # noqa: S105 - its name, not a token
 _START_SECONDS = 60.0
@@ -61,4 +63,12 @@ async def _connect(model: TeacherModel, endpoint: str, environ: Mapping[str, str
     located = TeacherModel()
     located.CopyFrom(model)
     located.endpoint = endpoint
-    return await open_vertex(located, environ, identity=emulator_identity(model))
+    return await open_vertex(
+        located, environ, identity=emulator_identity(model), headers=[(BEHAVIOUR_HEADER, _behaviour(model))]
+    )
+
+
+def _behaviour(model: TeacherModel) -> str:
+    """For a server that others use too: its own flags are not what this reference says."""
+    options = model.emulator
+    return f"faults={options.faults or 'none'}&seed={options.seed}&latency={options.latency_seconds:f}"

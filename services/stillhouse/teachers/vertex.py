@@ -5,7 +5,7 @@ Opened by `opening` and by `emulator`. One call is one attempt: no retry is made
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grpc
 import grpc.aio
@@ -47,18 +47,30 @@ class VertexTeacher:
 
     slots: int | None = None
 
-    def __init__(self, channel: grpc.aio.Channel, *, identity: str, resource: str, credential: Credential) -> None:
-        """`resource` is the model's full name: projects/P/locations/L/publishers/google/models/M."""
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        identity: str,
+        resource: str,
+        credential: Credential,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`resource` is the model's full name: projects/P/locations/L/publishers/google/models/M.
+
+        `headers` go with every call, beside the credential's.
+        """
         self.identity = identity
         self._resource = resource
         self._credential = credential
+        self._headers = headers
         self._channel = channel
         self._client = PredictionServiceAsyncClient(transport=PredictionServiceGrpcAsyncIOTransport(channel=channel))
 
     async def ask(self, question: Question, *, deadline_seconds: float) -> Answer:
         """See Teacher."""
         request = request_of(question, self._resource)
-        headers = await self._credential.headers()
+        headers = [*await self._credential.headers(), *self._headers]
         try:
             response = await self._client.generate_content(
                 request, retry=None, timeout=deadline_seconds, metadata=headers
@@ -94,8 +106,16 @@ class VertexTeacher:
         return Unavailable(text, retry_after_seconds=_retry_after(error))
 
 
-async def open_vertex(model: TeacherModel, environ: Mapping[str, str], *, identity: str = "") -> VertexTeacher:
-    """The teacher that `model` names; connects on the first question. `identity` replaces the usual one.
+async def open_vertex(
+    model: TeacherModel,
+    environ: Mapping[str, str],
+    *,
+    identity: str = "",
+    headers: Sequence[tuple[str, str]] = (),
+) -> VertexTeacher:
+    """The teacher that `model` names; connects on the first question.
+
+    `identity` replaces the usual one; `headers` go with every call.
 
     Raises PermissionDenied (no credential, and what to do), InvalidArgument (endpoint, project, model), NotFound
     (the file of an own authority).
@@ -111,6 +131,7 @@ async def open_vertex(model: TeacherModel, environ: Mapping[str, str], *, identi
         identity=identity or (f"vertex@{endpoint.host}:{model.model}" if endpoint.own else f"vertex:{model.model}"),
         resource=_resource(model.model, project, location),
         credential=credential,
+        headers=headers,
     )
 
 

@@ -45,6 +45,16 @@ class EmulatedAnswer:
         return self.text_tokens + self.thinking_tokens
 
 
+@dataclass(frozen=True)
+class Behaviour:
+    """How a caller wants to be answered, on a server that many share."""
+
+    recorded_faults: bool
+    seed: int
+    latency_seconds: float
+    """Median."""
+
+
 class ScriptedModel:
     """All models of the server: they differ by name in thinking and in faults."""
 
@@ -53,6 +63,10 @@ class ScriptedModel:
         self._role = role
         self._seed = seed
         self._recorded = recorded_faults
+
+    def behaving(self, behaviour: Behaviour) -> ScriptedModel:
+        """The same author with other faults and another seed."""
+        return ScriptedModel(self._role, seed=behaviour.seed, recorded_faults=behaviour.recorded_faults)
 
     def answer(self, prompt: Prompt) -> EmulatedAnswer:
         """The answer to a prompt, always the same one."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stillhouse.errors import ResourceExhausted, Unavailable
-from stillhouse.vertex_emulator.answers import EmulatedAnswer, ScriptedModel
+from stillhouse.vertex_emulator.answers import Behaviour, EmulatedAnswer, ScriptedModel
 from stillhouse.vertex_emulator.bill import Bill
 from stillhouse.vertex_emulator.prompt import Prompt, seeded
 from stillhouse.vertex_emulator.quota import Quota
@@ -49,29 +49,33 @@ class Desk:
         self._stats_due: asyncio.TimerHandle | None = None
         self.bill = bill
 
-    async def answer(self, prompt: Prompt) -> EmulatedAnswer:
-        """The answer, when its time has come. Raises Unavailable, or ResourceExhausted with the seconds to wait.
+    async def answer(self, prompt: Prompt, behaviour: Behaviour | None = None) -> EmulatedAnswer:
+        """The answer, when its time has come; `behaviour` goes before the server's own.
 
-        A call that is cancelled before its answer is due is not billed.
+        Raises Unavailable, or ResourceExhausted with the seconds to wait. A call that is cancelled before its answer is
+        due is not billed.
         """
         with self._in_flight():
             await self._admit(prompt)
-            due = self._due(prompt)
+            model, due = self._model_and_due(prompt, behaviour)
             # Written before the wait: the author's milliseconds are part of the latency, not on top of it.
-            answer = self._model.answer(prompt)
+            answer = model.answer(prompt)
             await _until(due)
             self._charge(prompt, answer)
             return answer
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[tuple[str, EmulatedAnswer | None]]:
+    async def stream(
+        self, prompt: Prompt, behaviour: Behaviour | None = None
+    ) -> AsyncIterator[tuple[str, EmulatedAnswer | None]]:
         """The answer in pieces over the same time; the last piece comes with the whole. Raises as `answer` does.
 
         Billed with the last piece.
         """
         with self._in_flight():
             await self._admit(prompt)
-            begun, due = time.monotonic(), self._due(prompt)
-            answer = self._model.answer(prompt)
+            begun = time.monotonic()
+            model, due = self._model_and_due(prompt, behaviour)
+            answer = model.answer(prompt)
             pieces = _pieces(answer.text)
             for number, piece in enumerate(pieces[:-1], start=1):
                 await _until(begun + (due - begun) * number / len(pieces))
@@ -98,8 +102,11 @@ class Desk:
             traffic.stalled += 1
             await asyncio.Event().wait()
 
-    def _due(self, prompt: Prompt) -> float:
-        return time.monotonic() + self._model.latency_seconds(prompt, self._conditions.latency_seconds)
+    def _model_and_due(self, prompt: Prompt, behaviour: Behaviour | None) -> tuple[ScriptedModel, float]:
+        model, latency = self._model, self._conditions.latency_seconds
+        if behaviour is not None:
+            model, latency = model.behaving(behaviour), behaviour.latency_seconds
+        return model, time.monotonic() + model.latency_seconds(prompt, latency)
 
     def _charge(self, prompt: Prompt, answer: EmulatedAnswer) -> None:
         self._quota.spend(answer.output_tokens)

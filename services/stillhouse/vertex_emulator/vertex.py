@@ -9,6 +9,7 @@ import hmac
 import math
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 import grpc
 import structlog
@@ -17,11 +18,14 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from stillhouse.errors import InvalidArgument, NotFound, ResourceExhausted, StillhouseError, Unavailable
+from stillhouse.teachers.emulator import BEHAVIOUR_HEADER
+from stillhouse.vertex_emulator.answers import Behaviour
 from stillhouse.vertex_emulator.desk import Desk
 from stillhouse.vertex_emulator.wire import REQUEST, RESPONSE, prompt_of, response_of
 
 SERVICE = "google.cloud.aiplatform.v1.PredictionService"
 DOMAIN = "googleapis.com"
+_LONGEST_SECONDS = 3600.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -64,7 +68,7 @@ class PredictionService:
         await self._authenticate(context)
         try:
             prompt = prompt_of(request)
-            answer = await self._desk.answer(prompt)
+            answer = await self._desk.answer(prompt, _behaviour(context))
             return response_of(prompt, answer.text, answer)
         except Exception as exc:
             await _abort(exc, context)
@@ -74,7 +78,7 @@ class PredictionService:
         await self._authenticate(context)
         try:
             prompt = prompt_of(request)
-            async for piece, answer in self._desk.stream(prompt):
+            async for piece, answer in self._desk.stream(prompt, _behaviour(context)):
                 yield response_of(prompt, piece, answer)
         except Exception as exc:
             await _abort(exc, context)
@@ -88,6 +92,25 @@ class PredictionService:
         self._desk.bill.traffic.unauthenticated += 1
         reason = "ACCESS_TOKEN_EXPIRED" if given else "CREDENTIALS_MISSING"
         await _fail(context, grpc.StatusCode.UNAUTHENTICATED, _UNAUTHENTICATED, reason)
+
+
+def _behaviour(context: Context) -> Behaviour | None:
+    """What the caller's metadata asks for. Raises InvalidArgument for what it can't be."""
+    given: Any = next((value for name, value in context.invocation_metadata() or () if name == BEHAVIOUR_HEADER), None)
+    if given is None:
+        return None
+    try:
+        wish = dict(parse_qsl(given, strict_parsing=True))
+        behaviour = Behaviour(
+            recorded_faults=("none", "recorded").index(wish["faults"]) == 1,
+            seed=int(wish["seed"]),
+            latency_seconds=float(wish["latency"]),
+        )
+    except (KeyError, ValueError) as exc:
+        raise InvalidArgument(f"{BEHAVIOUR_HEADER}: {given!r} is no faults=none|recorded&seed=N&latency=S") from exc
+    if not 0 <= behaviour.latency_seconds <= _LONGEST_SECONDS:
+        raise InvalidArgument(f"{BEHAVIOUR_HEADER}: a latency is between 0 and {_LONGEST_SECONDS:g} s, not {given!r}")
+    return behaviour
 
 
 async def _abort(error: Exception, context: Context) -> NoReturn:
