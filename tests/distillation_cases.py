@@ -172,6 +172,7 @@ RULES = [
         {"dataset.balance": [_TIER, {**_TIER, "maxRecords": 9}]},
     ),
     # teacher
+    stages("a stage has records or until, not both", [{"records": None, "until": 30}], [{"records": 30, "until": 30}]),
     stages("a stage has records or until, not both", [{"records": 30}], [{"records": 30, "until": 40}]),
     stages(
         "a stage with import asks no model", [{**IMPORT, "temperature": "0.7"}], [{**IMPORT, "temperature": "0.70"}]
@@ -328,6 +329,16 @@ STRUCTURE = [
 """One for each kind of structural rule, with what is likely to be mistyped."""
 
 PAIRS = [*RULES, *STRUCTURE]
+
+UNSET = [
+    changed(TAUGHT, {"queue": None, "dataset.validation": None, "serve.pin": None, "dataset.split": {"train": None}}),
+    changed(TAUGHT, {"dataset.concepts": {"uri": None, "synthesized": {"count": 50}}}),
+    changed(TAUGHT, {STAGES: [{"import": None, "name": None, "endpoint": None, "thinkingBudget": None}]}),
+    changed(TAUGHT, {STAGES: [{"records": None, "until": 30}], "evaluation.teacher": True}),
+    changed(IMPORTED, {"dataset.teacher": None, "dataset.concepts": None}),
+    changed(IMPORTED, {"resources.train": {"requests": {"cpu": 1}, "limits": None, "tolerations": None}}),
+]
+"""Accepted: a null is as if the field was not there."""
 
 FRACTIONS = {
     "0": True,

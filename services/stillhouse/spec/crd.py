@@ -146,7 +146,7 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     """The schema with its reference, and a choice between it and null, put in place; what stands beside them wins.
 
-    Only where there is a default is null something else than an unset field: the API server drops other nulls.
+    To a rule a null is an unset field, but server-side apply refuses one that is not declared.
     """
     if "$ref" in schema:
         beside = {key: value for key, value in schema.items() if key != "$ref"}
@@ -156,8 +156,7 @@ def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
         return schema
     (choice,) = [choice for choice in choices if choice != {"type": "null"}]
     beside = {key: value for key, value in schema.items() if key != "anyOf"}
-    nullable = {"nullable": True} if schema.get("default") is not None else {}
-    return _resolved(choice, definitions) | beside | nullable
+    return _resolved(choice, definitions) | beside | {"nullable": True}
 
 
 def _int_or_string(schema: Schema) -> Schema:

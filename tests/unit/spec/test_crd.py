@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from distillation_cases import FRACTIONS, IMPORTED, PAIRS, RULES, SCALARS, Pair, case_names, changed, with_line
+from distillation_cases import FRACTIONS, IMPORTED, PAIRS, RULES, SCALARS, UNSET, Pair, case_names, changed, with_line
 from stillhouse.controller.requests import check
 from stillhouse.errors import InvalidArgument
 from stillhouse.spec.cel import RULES_KEY
@@ -84,9 +84,10 @@ def test_descriptions_say_what_holds_without_the_field() -> None:
     assert spec["evaluation"]["properties"]["constraints"]["description"].endswith("Default: RoleGrammar.")
 
 
-def test_only_gates_that_null_switches_off_are_nullable() -> None:
+def test_what_may_be_null_in_a_file_may_be_null_in_the_resource() -> None:
     nullable = {path for path, node in nodes(whole_schema()) if node.get("nullable")}
-    assert {path.rpartition(".")[0] for path in nullable} == {".spec.evaluation.gates"}
+    assert {".spec.queue", ".spec.evaluation.gates.minScore", ".spec.resources.train.limits"} <= nullable
+    assert not {".spec.role", ".spec.suspend", ".spec.serve", ".spec.dataset.minScore"} & nullable
 
 
 def test_every_rule_has_a_case() -> None:
@@ -110,6 +111,11 @@ def test_what_the_resource_refuses_validate_refuses(pair: Pair) -> None:
     validate(accepted)
     with pytest.raises(InvalidArgument):
         validate(refused)
+
+
+@pytest.mark.parametrize("document", UNSET, ids=range(len(UNSET)))
+def test_null_is_as_if_the_field_was_not_there(document: Json) -> None:
+    validate(document)
 
 
 @pytest.mark.parametrize(("text", "fine"), FRACTIONS.items())
