@@ -16,7 +16,16 @@ from google.protobuf.message import Message
 
 from stillhouse.artifacts.messages import parse_json, unpack_any
 from stillhouse.artifacts.store import Store
-from stillhouse.controller.cluster.api import DEPLOYMENTS, DISTILLATIONS, JOBS, PODS, Conflict, Kind, KubernetesApi
+from stillhouse.controller.cluster.api import (
+    DEPLOYMENTS,
+    DISTILLATIONS,
+    FIELD_MANAGER,
+    JOBS,
+    PODS,
+    Conflict,
+    Kind,
+    KubernetesApi,
+)
 from stillhouse.controller.cluster.settings import Settings
 from stillhouse.errors import NotFound
 from stillhouse.v1.artifact_pb2 import Manifest
@@ -73,7 +82,9 @@ class FakeCluster(KubernetesApi):
             raise Conflict(f"{kind.name} {namespace}/{name} already exists")
         return self._write(f"create {kind.name} {name}", kind, namespace, copy.deepcopy(body))
 
-    def apply(self, kind: Kind, namespace: str, body: Json, *, force: bool = True) -> Json:
+    def apply(
+        self, kind: Kind, namespace: str, body: Json, *, force: bool = True, manager: str = FIELD_MANAGER
+    ) -> Json:
         name = body["metadata"]["name"]
         there = self.objects.get((kind.plural, namespace, name))
         self._check_version(there, body)

@@ -5,9 +5,12 @@ Called by everything in this folder and by the command line. It must not know wh
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -28,6 +31,9 @@ Json = dict[str, Any]
 
 FIELD_MANAGER = "stillhouse"
 _TIMEOUT_SECONDS = (5.0, 30.0)
+# A log may be silent for as long as its container is.
+_FOLLOWING_SECONDS = (5.0, None)
+_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _PAGE = 500
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
@@ -54,6 +60,8 @@ DISTILLATIONS = Kind("stillhouse.dev/v1alpha1", "distillations", "Distillation")
 JOBS = Kind("batch/v1", "jobs", "Job")
 PODS = Kind("v1", "pods", "Pod")
 EVENTS = Kind("v1", "events", "Event")
+CONFIG_MAPS = Kind("v1", "configmaps", "ConfigMap")
+SECRETS = Kind("v1", "secrets", "Secret")
 SERVICES = Kind("v1", "services", "Service")
 DEPLOYMENTS = Kind("apps/v1", "deployments", "Deployment")
 DISRUPTION_BUDGETS = Kind("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
@@ -113,12 +121,15 @@ class KubernetesApi:
         """Makes it. Raises Conflict where one of that name is there."""
         return self._call("POST", kind, namespace, body=_typed(kind, body))
 
-    def apply(self, kind: Kind, namespace: str, body: Json, *, force: bool = True) -> Json:
-        """Server-side apply: makes it, or changes the fields that `body` names. With `metadata.resourceVersion` in it,
-        raises Conflict where the object has another.
+    def apply(
+        self, kind: Kind, namespace: str, body: Json, *, force: bool = True, manager: str = FIELD_MANAGER
+    ) -> Json:
+        """Server-side apply: makes it, or changes the fields that `body` names, as `manager`.
+
+        With `metadata.resourceVersion` in it, raises Conflict where the object has another.
         """
         name = body["metadata"]["name"]
-        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
         return self._call("PATCH", kind, namespace, name, body=_typed(kind, body), query=query, content=_APPLY)
 
     def patch(self, kind: Kind, namespace: str, name: str, body: Json) -> Json:
@@ -145,6 +156,21 @@ class KubernetesApi:
         path = f"{PODS.root}/namespaces/{quote(namespace)}/pods/{quote(pod)}/log?{urlencode(query)}"
         return self._request("GET", path, None, _JSON, f"the log of pod {namespace}/{pod}").decode(errors="replace")
 
+    def follow_log(self, namespace: str, pod: str, *, container: str) -> Iterator[str]:
+        """What a container has written and will write, in pieces, until it ends."""
+        query = urlencode({"container": container, "follow": "true"})
+        path = f"{PODS.root}/namespaces/{quote(namespace)}/pods/{quote(pod)}/log?{query}"
+        title = f"the log of pod {namespace}/{pod}"
+        response = self._response("GET", path, None, _JSON, title, timeout=_FOLLOWING_SECONDS)
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        try:
+            for chunk in response.response.stream(None):
+                yield decoder.decode(chunk)
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            raise Unavailable(f"{title} broke off: {_first_line(exc)}") from exc
+        finally:
+            response.response.close()
+
     def _call(
         self,
         method: str,
@@ -166,18 +192,52 @@ class KubernetesApi:
         return answer
 
     def _request(self, method: str, path: str, body: Json | None, content: str, title: str) -> bytes:
+        response = self._response(method, path, body, content, title)
+        with _reached():
+            data: bytes = response.read()
+        return data
+
+    def _response(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        content: str,
+        title: str,
+        *,
+        timeout: tuple[float, float | None] = _TIMEOUT_SECONDS,
+    ) -> Any:
+        """The answer, not read yet."""
         headers = {"Content-Type": content, "Accept": "application/json"}
-        try:
+        with _reached():
             prepared = self._api.param_serialize(
                 method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
-            response = self._api.call_api(*prepared, _request_timeout=_TIMEOUT_SECONDS)
+            response = self._api.call_api(*prepared, _request_timeout=timeout)
+            if 200 <= response.status < 300:
+                return response
             data: bytes = response.read()
-        except (urllib3.exceptions.HTTPError, client.ApiException, OSError) as exc:
-            raise Unavailable(f"the cluster's API server can't be reached: {_first_line(exc)}") from exc
-        if 200 <= response.status < 300:
-            return data
         raise _error(response.status, data, title, _retry_after(response.headers))
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except (urllib3.exceptions.HTTPError, client.ApiException, OSError) as exc:
+        raise Unavailable(f"the cluster's API server can't be reached: {_first_line(exc)}") from exc
+
+
+def default_namespace(*, context: str | None = None) -> str:
+    """Of whoever is connected as `KubernetesApi.connect` does: the pod's, the context's, else `default`."""
+    if context is None and _ACCOUNT_NAMESPACE.is_file():
+        return _ACCOUNT_NAMESPACE.read_text(encoding="ascii").strip()
+    try:
+        contexts, active = config.list_kube_config_contexts()
+    except config.ConfigException:
+        return "default"
+    chosen = next((entry for entry in contexts if entry["name"] == context), active)
+    return str(chosen.get("context", {}).get("namespace") or "default")
 
 
 def _typed(kind: Kind, body: Json) -> Json:
