@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
 
-from stillhouse.dataset.lines import Row, json_line, lines_of, read_rows, replacing
-from stillhouse.dataset.statistics import RunningScores, ScoreSummary
+from stillhouse.dataset.lines import Row, read_rows
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.metric_reference import Metric
 from stillhouse.roles.role import GuardFinding, Role
@@ -64,7 +61,6 @@ def score_rows(
     lines: Iterable[str],
     *,
     source: str,
-    guards: Sequence[str] | None = None,
     metric: Metric | None = None,
 ) -> Iterator[dict[str, object]]:
     """Each JSONL row as it is, with `score`, `parts` (by name) and `guards` ([{guard, reason}]) added or replaced.
@@ -73,33 +69,12 @@ def score_rows(
     InvalidArgument that names file and line where a row is corrupt, a field is no text, or no field is the role's.
     """
     for row in read_rows(lines, source=source):
-        verdict = _score_row(role, row, guards, metric)
+        verdict = _score_row(role, row, metric)
         found = [{"guard": finding.guard, "reason": finding.reason} for finding in verdict.guards]
         yield {**row.values, "score": verdict.score, "parts": dict(verdict.parts), "guards": found}
 
 
-def score_file(
-    role: Role,
-    rows: Path,
-    output: Path,
-    *,
-    guards: Sequence[str] | None = None,
-    metric: Metric | None = None,
-) -> ScoreSummary:
-    """Writes `score_rows` of a JSONL file, in its order, and returns the distribution of the scores.
-
-    `output` is replaced when all rows are scored, and may be `rows` itself. Raises NotFound, PermissionDenied,
-    ResourceExhausted, and InvalidArgument as `score_rows` does.
-    """
-    scores = RunningScores()
-    with replacing(output) as stream:
-        for row in score_rows(role, lines_of(rows), source=rows.name, guards=guards, metric=metric):
-            stream.write(json_line(row, sort_keys=False))
-            scores.add(cast(float, row["score"]))
-    return scores.summary()
-
-
-def _score_row(role: Role, row: Row, guards: Sequence[str] | None, metric: Metric | None) -> RecordScore:
+def _score_row(role: Role, row: Row, metric: Metric | None) -> RecordScore:
     inputs = _texts(row, role.input_fields)
     outputs = _texts(row, role.output_fields)
     response = _texts(row, ("response",)).get("response")
@@ -107,7 +82,7 @@ def _score_row(role: Role, row: Row, guards: Sequence[str] | None, metric: Metri
         names = ", ".join(role.output_fields)
         raise InvalidArgument(f"{row.place}: no field is an output of role {role.name!r} ({names}, or response)")
     try:
-        return score_record(role, inputs, outputs=outputs, response=response, guards=guards, metric=metric)
+        return score_record(role, inputs, outputs=outputs, response=response, metric=metric)
     except InvalidArgument as exc:
         raise InvalidArgument(f"{row.place}: {exc.message}", field=exc.field) from exc
 

@@ -58,12 +58,6 @@ class Admission:
         self._mean_seconds = 1.0
 
     @property
-    def busy(self) -> int:
-        """Slots in use."""
-        with self._changed:
-            return self._busy
-
-    @property
     def waiting(self) -> int:
         """Requests in the queue."""
         with self._changed:

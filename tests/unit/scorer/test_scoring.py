@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from quiz_role import QuizRole
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.role import GuardFinding, MetricScore
-from stillhouse.roles.scoring import score_file, score_record, score_rows
+from stillhouse.roles.scoring import score_record, score_rows
 
 ROLE = QuizRole()
 
@@ -52,6 +51,7 @@ def test_each_row_comes_back_with_its_score_parts_and_guards() -> None:
     (found,) = rows(row)
     shouting = {"guard": "shouting", "reason": "the answer is in capitals"}
     assert found == {**row, "score": 0.4, "parts": {"length": 4.0}, "guards": [shouting]}
+    assert list(found) == [*row, "parts", "guards"]
 
 
 def test_absent_and_null_fields_count_as_empty() -> None:
@@ -72,16 +72,3 @@ def test_a_row_that_can_not_be_scored_is_named(row: dict[str, object], reason: s
     with pytest.raises(InvalidArgument, match=r"^rows\.jsonl:2: ") as caught:
         rows({"answer": "a"}, row)
     assert reason in caught.value.message
-
-
-def test_a_scored_file_may_replace_its_source_and_keeps_the_order_of_its_fields(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text('{"question": "q", "answer": "four ñ", "comment": "c"}\n\n{"answer": "x", "tier": "a"}\n')
-    summary = score_file(ROLE, path, path)
-    assert (summary.count, summary.min, summary.max) == (2, 0.1, 0.6)
-    found = path.read_text()
-    assert "ñ" in found
-    assert [list(json.loads(line)) for line in found.splitlines()] == [
-        ["question", "answer", "comment", "score", "parts", "guards"],
-        ["answer", "tier", "score", "parts", "guards"],
-    ]
