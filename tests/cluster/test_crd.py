@@ -9,22 +9,14 @@ from typing import Any, Protocol
 
 import pytest
 
-from distillation_cases import (
-    FRACTIONS,
-    IMPORTED,
-    PAIRS,
-    SCALARS,
-    TAUGHT,
-    UNSET,
-    case_names,
-    changed,
-    with_line,
-)
+from distillation_cases import IMPORTED, RULES, TAUGHT, case_names, changed
+from distillation_shapes import FRACTIONS, SCALARS, STRUCTURE, UNSET, with_line
 from stillhouse.spec.status import Artifacts, Condition, DistillationStatus, Progress, StepStatus
 
 pytestmark = pytest.mark.cluster
 
 Json = dict[str, Any]
+PAIRS = [*RULES, *STRUCTURE]
 SAMPLES = sorted((Path(__file__).parents[2] / "k8s" / "samples").glob("*.yaml"))
 NOW = "2030-01-31T12:00:00Z"
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from distillation_cases import FRACTIONS, IMPORTED, PAIRS, RULES, SCALARS, UNSET, Pair, case_names, changed, with_line
+from distillation_cases import IMPORTED, RULES, Pair, case_names, changed
+from distillation_shapes import FRACTIONS, SCALARS, STRUCTURE, UNSET, with_line
 from stillhouse.controller.requests import check
 from stillhouse.errors import InvalidArgument
 from stillhouse.spec.cel import RULES_KEY
@@ -19,6 +20,7 @@ from stillhouse.spec.scalars import dump_yaml, load_yaml
 from stillhouse.spec.status import MESSAGE_LENGTH, Condition, DistillationStatus
 
 Json = dict[str, Any]
+PAIRS = [*RULES, *STRUCTURE]
 CLIENT_SIDE_APPLY_BYTES = 262_144
 """What `kubectl apply` can remember of an object in its annotation."""
 
