@@ -8,7 +8,7 @@ import re
 import types
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -58,7 +58,8 @@ def parse_distillation(document: dict[str, Any], *, source: str) -> Distillation
 
 
 def _explain(error: ErrorDetails) -> str:
-    path = _path(error["loc"])
+    location = [part for part in error["loc"] if part != "[key]"]
+    path = _path(location)
     if error["type"] == "extra_forbidden":
         known = _fields_of(_type_at(Distillation, error["loc"][:-1]))
         return f"{path} is unknown; {_hint(error['loc'][-1], known)}"
@@ -134,17 +135,33 @@ def _type_at(model: type[BaseModel], location: Sequence[int | str], *, strict: s
     """The annotation at a location below the model; None where there is none (an error when `strict` names it)."""
     annotation: Any = model
     for part in location:
-        lists = [t for t in _alternatives(annotation) if get_origin(t) is list]
-        if isinstance(part, int) and lists:
-            annotation = get_args(lists[0])[0]
+        if (entry := _entry_of(annotation, part)) is not None:
+            annotation = entry
             continue
         fields = _fields_of(annotation)
         if part not in fields:
             if strict:
-                raise InvalidArgument(f"{strict}: {part} is unknown; {_hint(part, fields)}", field="set")
+                known = [*fields, *_keys_of(annotation)]
+                raise InvalidArgument(f"{strict}: {part} is unknown; {_hint(part, known)}", field="set")
             return None
         annotation = fields[str(part)].annotation
     return annotation
+
+
+def _entry_of(annotation: Any, part: int | str) -> Any:
+    """The annotation of a list's or a map's entries; None where it has no such entry."""
+    for alternative in _alternatives(annotation):
+        if get_origin(alternative) is list and isinstance(part, int):
+            return get_args(alternative)[0]
+        if get_origin(alternative) is dict and isinstance(part, str) and part in (_keys_of(alternative) or [part]):
+            return get_args(alternative)[1]
+    return None
+
+
+def _keys_of(annotation: Any) -> list[str]:
+    """The keys that a map may have; none where they are free."""
+    maps = [alternative for alternative in _alternatives(annotation) if get_origin(alternative) is dict]
+    return [key for keys in maps if get_origin(get_args(keys)[0]) is Literal for key in get_args(get_args(keys)[0])]
 
 
 def _alternatives(annotation: Any) -> list[Any]:

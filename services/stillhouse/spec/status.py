@@ -27,9 +27,7 @@ Message = Annotated[str, BeforeValidator(_cut), StringConstraints(max_length=MES
 
 Word = Annotated[str, StringConstraints(max_length=64)]
 
-Timestamp = Annotated[
-    str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"}, examples=[])
-]
+Timestamp = Annotated[str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, such as 2030-01-31T12:00:00Z."""
 
 SignedDecimal = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,12})?$", max_length=32)]

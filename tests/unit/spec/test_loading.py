@@ -76,6 +76,10 @@ def test_a_file_written_with_all_defaults_reads_back_equal(tmp_path: Path) -> No
         (with_value("spec.evaluation", {"temperature": "2.1"}), "2.1 is not within 0 and 2"),
         (with_value("spec.student.training", {"epochs": "3"}), "spec.student.training.epochs"),
         (with_value("spec.suspend", "yes"), "spec.suspend"),
+        (with_value("spec.resources", {"trian": {}}), "spec.resources.trian: input should be 'generate', 'dataset'"),
+        (with_value("spec.resources.train", {"limit": {}}), "spec.resources.train.limit is unknown; did you mean"),
+        (with_value("spec.resources.train.limits", {"a b": 1}), "spec.resources.train.limits.a b: string should match"),
+        (with_value("spec.resources.train", {"podPatch": "- a"}), "podPatch: it is no mapping of a pod's fields"),
         (with_value("spec.role", None), "spec.role"),
         (with_value("metadata.name", "No_Name"), "metadata.name"),
         (with_value("kind", "Distilation"), "kind"),
@@ -116,6 +120,8 @@ def test_an_override_replaces_a_value_below_spec(tmp_path: Path) -> None:
         "suspend=true",
         "spec.student.lora.targetModules=[q_proj]",
         "dataset.imports[1].synthesized.count=3",
+        "resources.train.limits.cpu=2",
+        "resources.train.deadlineSeconds=60",
     ]
     spec = load_distillation(written(tmp_path, MINIMAL), overrides).spec
     assert spec.dataset.imports[0].uri == "other.jsonl"
@@ -126,6 +132,8 @@ def test_an_override_replaces_a_value_below_spec(tmp_path: Path) -> None:
     assert spec.evaluation.gates.max_gap is None
     assert spec.suspend
     assert spec.student.lora.target_modules == ["q_proj"]
+    assert spec.resources["train"].limits == {"cpu": "2"}
+    assert spec.resources["train"].deadline_seconds == 60
 
 
 @pytest.mark.parametrize(
@@ -138,6 +146,8 @@ def test_an_override_replaces_a_value_below_spec(tmp_path: Path) -> None:
         ("student.training.epochs=many", "spec.student.training.epochs"),
         ("student.training.epochs=[", "is not YAML"),
         ("role.name=x", "name is unknown"),
+        ("resources.trian.limits.cpu=2", "trian is unknown; did you mean train?"),
+        ("resources.train.limit.cpu=2", "limit is unknown; did you mean limits?"),
     ],
 )
 def test_a_wrong_override_is_refused(tmp_path: Path, override: str, message: str) -> None:
