@@ -36,32 +36,26 @@ def open_channel(
     *,
     token: str | None = None,
     ca: Path | None = None,
-    tls: bool | None = None,
     certificate: Path | None = None,
     key: Path | None = None,
-    allow_plaintext_token: bool = False,
-    max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
     retries: bool = True,
 ) -> grpc.Channel:
     """A channel to host:port; it connects on the first call.
 
     A call that reaches no method is tried 4 times in all, without `retries` once.
 
-    `ca` (PEM of the authority, or the server's own certificate) switches TLS on; `tls` True without it trusts the
-    system's authorities. `certificate` and `key` are the client's own. A token goes out in plain text to loopback
-    only, unless `allow_plaintext_token`. Raises InvalidArgument or NotFound.
+    `ca` (PEM of the authority, or the server's own certificate) switches TLS on. `certificate` and `key` are the
+    client's own. A token goes out in plain text to loopback only. Raises InvalidArgument or NotFound.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidArgument(f"{address!r} is no HOST:PORT", field="address")
-    secure = tls if tls is not None else ca is not None or certificate is not None
-    if token is not None and not secure and not allow_plaintext_token and not is_loopback(host):
-        raise InvalidArgument(
-            f"refusing to send the token to {address} in plain text; give a CA, or use TLS", field="ca"
-        )
+    secure = ca is not None or certificate is not None
+    if token is not None and not secure and not is_loopback(host):
+        raise InvalidArgument(f"refusing to send the token to {address} in plain text; give a CA", field="ca")
     options: list[tuple[str, Any]] = [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", DEFAULT_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", DEFAULT_MESSAGE_BYTES),
         ("grpc.enable_retries", int(retries)),
         ("grpc.service_config", json.dumps(_RETRIES)),
     ]
