@@ -125,8 +125,8 @@ class Serve(SpecModel):
     """How the student is served."""
 
     name: Name | None = None
-    """On the model card and in Ollama; default: the role's, such as product-owner-student. On a cluster, of the student's
-    Service: Distillations of one name feed one Service."""
+    """On the model card and in Ollama; default: the role's, such as product-owner-student. On a cluster, of the
+    student's Service: Distillations of one name feed one Service."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 50051
     """On a laptop; 0 takes a free one."""
     slots: Annotated[int, Field(ge=1, le=256)] = 2
