@@ -15,6 +15,12 @@ export STILLHOUSE_STORE
 # Images are IMAGE_PREFIX/stillhouse-slim:IMAGE_TAG, -torch and -llama.
 IMAGE_PREFIX ?= ghcr.io/stillhouse
 IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# What builds the images: docker, buildah, or a command that takes `-t TAG -f FILE --build-arg KEY=VALUE DIRECTORY`.
+BUILDER ?= docker
+# KEY=VALUE...: CUDA=1, KQUANTS=1, LLAMA_INDEX=URL, PYTHON_IMAGE=IMAGE@sha256:DIGEST; docker/ says what they do.
+IMAGE_BUILD_ARGS ?=
+IMAGES ?= slim torch llama
+BUILD_IMAGE = $(if $(filter docker,$(BUILDER)),docker build,$(if $(filter buildah,$(BUILDER)),buildah build,$(BUILDER)))
 # Where the chart goes: the namespace, and the kubeconfig's context (empty: the current one).
 NAMESPACE ?= stillhouse
 CONTEXT ?=
@@ -23,7 +29,7 @@ KUBE = $(if $(CONTEXT),--kube-context $(CONTEXT))
 DEPLOY_OPTIONS ?= --set store.development.enabled=true,emulator.enabled=true
 KIND_CLUSTER ?= stillhouse
 
-.PHONY: help setup setup-dev demo test soak verify format lock generate clean
+.PHONY: help setup setup-dev demo images test soak verify format lock generate clean
 .PHONY: deploy cluster-demo undeploy kind-up kind-images kind-deploy kind-demo kind-down
 
 help: ## Print this list
@@ -53,6 +59,15 @@ demo: setup ## Concepts, an emulated teacher, training, a served student, its re
 	$(BIN)/stillhouse run k8s/samples/quickstart.yaml
 	@mkdir -p build
 	$(BIN)/stillhouse report demo --output build/demo.html
+
+images: ## Build the container images (BUILDER, IMAGE_PREFIX, IMAGE_TAG, IMAGE_BUILD_ARGS, IMAGES, TORCH_INDEX)
+	@for family in $(IMAGES); do \
+	    echo "$(IMAGE_PREFIX)/stillhouse-$$family:$(IMAGE_TAG)"; \
+	    BUILDAH_LAYERS=true $(BUILD_IMAGE) -t $(IMAGE_PREFIX)/stillhouse-$$family:$(IMAGE_TAG) -f docker/$$family.Dockerfile \
+	        --build-arg VERSION=$(IMAGE_TAG) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+	        $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(foreach pair,$(IMAGE_BUILD_ARGS),--build-arg $(pair)) . \
+	        || exit $$?; \
+	done
 
 test: setup-dev ## Run the tests (what needs a cluster is left out)
 	STILLHOUSE_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not cluster and not soak" -n $(TEST_WORKERS) --dist loadfile
