@@ -13,6 +13,7 @@ from stillhouse.cli import (
     evaluate,
     export,
     generate,
+    logs,
     report,
     run,
     score,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(status.status)
+app.command()(logs.logs)
 app.command()(status.stop)
 app.command()(report.report)
 app.command()(setup.init)

@@ -24,6 +24,7 @@ _MARKS = {
     StepState.RETRYING: ("↻", "yellow"),
     StepState.FAILED: ("✗", "red"),
 }
+_CHANGING = (StepState.RUNNING, StepState.READY, StepState.RETRYING)
 _PLAIN_SECONDS = 10.0
 _SHOWN_FIGURES = (
     "kept",
@@ -40,8 +41,8 @@ _SHOWN_FIGURES = (
 class View(Protocol):
     """Shows plans as they change."""
 
-    def show(self, plan: Plan, progress: Mapping[str, Progress]) -> None:
-        """Shows the newest state."""
+    def show(self, plan: Plan, progress: Mapping[str, Progress], took: Mapping[str, float] | None = None) -> None:
+        """Shows the newest state; `took` is seconds by step where they are known, else they are measured here."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -64,7 +65,7 @@ class LiveView:
         self._started: dict[str, float] = {}
         self._took: dict[str, float] = {}
 
-    def show(self, plan: Plan, progress: Mapping[str, Progress]) -> None:
+    def show(self, plan: Plan, progress: Mapping[str, Progress], took: Mapping[str, float] | None = None) -> None:
         """Redraws."""
         table = Table(box=None, pad_edge=False, show_header=False, expand=False)
         for width in (1, 22, 8):
@@ -73,15 +74,15 @@ class LiveView:
         for step in plan.steps:
             mark, style = _MARKS[step.state]
             words = "\n".join(lines_about(step.state, step.message, progress.get(step.name)))
-            table.add_row(mark, step.name, self._clock(step), Text(words), style=style)
+            clock = self._clock(step) if took is None else _clock(took.get(step.name))
+            table.add_row(mark, step.name, clock, Text(words), style=style)
         self._live.update(table)
 
     def _clock(self, step: PlannedStep) -> str:
         now = time.monotonic()
         if step.state is StepState.RUNNING:
             self._took[step.name] = now - self._started.setdefault(step.name, now)
-        seconds = self._took.get(step.name)
-        return "" if seconds is None else duration(seconds)
+        return _clock(self._took.get(step.name))
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -101,7 +102,12 @@ class PlainView:
         self._states: dict[str, StepState] = {}
         self._last: dict[str, tuple[float, str]] = {}
 
-    def show(self, plan: Plan, progress: Mapping[str, Progress]) -> None:
+    def show(
+        self,
+        plan: Plan,
+        progress: Mapping[str, Progress],
+        took: Mapping[str, float] | None = None,  # noqa: ARG002 - its lines have times of day
+    ) -> None:
         """Prints what is new."""
         for step in plan.steps:
             text = describe(step, progress.get(step.name))
@@ -109,7 +115,7 @@ class PlainView:
                 if self._states or step.state is not StepState.WAITING:
                     self._print(step, text)
                 self._states[step.name] = step.state
-            elif step.state is StepState.RUNNING and self._is_due(step.name, text):
+            elif step.state in _CHANGING and self._is_due(step.name, text):
                 self._print(step, text)
 
     def _is_due(self, name: str, text: str) -> bool:
@@ -202,6 +208,10 @@ def _short(count: float) -> str:
         if count >= size:
             return f"{count / size:.1f}{unit}"
     return f"{count:.0f}"
+
+
+def _clock(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
 
 
 def figure(value: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from stillhouse.cli.cluster import ClusterOption, ContextOption, NamespaceOption, chosen_cluster
 from stillhouse.cli.errors import say_error
 from stillhouse.cli.progress import view_for
 from stillhouse.cli.store import open_store
@@ -40,6 +41,10 @@ def run(
     overrides: SetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and what is already done.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Keep serving the student until interrupted.")] = False,
+    cluster: ClusterOption = False,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    no_follow: Annotated[bool, typer.Option("--no-follow", help="With --cluster: apply it and return.")] = False,
 ) -> None:
     """Distil: data set, training, export, evaluation. The same command resumes and repeats nothing that is done."""
     from stillhouse.controller.inputs import bring_in
@@ -51,6 +56,14 @@ def run(
 
     screen = console()
     distillation = load_file(file, overrides)
+    if (
+        chosen := chosen_cluster(cluster, namespace, context, file_namespace=distillation.metadata.namespace)
+    ) is not None:
+        if dry_run or serve:
+            raise typer.BadParameter("--dry-run and --serve are for this machine", param_hint="--cluster")
+        from stillhouse.cli.cluster_run import run_on_cluster
+
+        raise typer.Exit(run_on_cluster(chosen, distillation, store=store, follow=not no_follow))
     name, spec = distillation.metadata.name, distillation.spec
     opened = open_store(store or spec.store)
     inputs = bring_in(spec, opened, directory=Path.cwd())

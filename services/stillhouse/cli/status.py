@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from stillhouse.cli.cluster import ClusterOption, ContextOption, NamespaceOption, chosen_cluster
 from stillhouse.cli.progress import lines_about
 from stillhouse.cli.run import StoreOption
 from stillhouse.cli.store import open_store
@@ -24,11 +25,21 @@ def status(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's name; without it, all runs.")] = None,
     store: StoreOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    cluster: ClusterOption = False,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="With --cluster: as it goes.")] = False,
 ) -> None:
     """Where a run stands: steps, keys, what is under way."""
     from stillhouse.controller.run_lock import run_directory, runner_pid
     from stillhouse.controller.runs import find_run, list_runs
 
+    if (chosen := chosen_cluster(cluster, namespace, context)) is not None:
+        from stillhouse.cli.cluster_status import show_status
+
+        raise typer.Exit(show_status(chosen, run, watch=watch, as_json=as_json))
+    if watch:
+        raise typer.BadParameter("it is for --cluster; `stillhouse run` shows a run here", param_hint="--watch")
     opened = open_store(store)
     names = [run] if run else list_runs(opened)
     found = [find_run(opened, name) for name in names]
@@ -63,11 +74,19 @@ def _print_steps(store: Store, steps: list[dict[str, str]], *, is_running: bool)
 def stop(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name.")],
     store: StoreOption = None,
+    cluster: ClusterOption = False,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
 ) -> None:
-    """Stop a run after a checkpoint. It runs on this machine; the same `run` command resumes it."""
+    """Stop a run after a checkpoint. The same `run` command resumes it."""
     from stillhouse.controller.run_lock import run_directory, runner_pid
     from stillhouse.controller.runs import find_run
 
+    if (chosen := chosen_cluster(cluster, namespace, context)) is not None:
+        from stillhouse.cli.cluster_status import stop_on_cluster
+
+        stop_on_cluster(chosen, run)
+        return
     opened = open_store(store)
     find_run(opened, run)
     pid = runner_pid(run_directory(opened.uri, run))

@@ -101,14 +101,15 @@ def _bytes(uri: str, sha256: str | None, store: Store, directory: Path | None, w
         if not store.has_blob(digest):
             raise NotFound(f"{where}: no artifact {uri} in {store.uri}", field=where)
         return Artifact(name=name, sha256=digest)
-    path = _local_path(uri, directory, where)
-    artifact = _local_file(path, store, where, name) if path is not None else _remote(uri, store, where, name)
+    path = local_path(uri, directory, where)
+    artifact = local_file(path, store, where, name) if path is not None else _remote(uri, store, where, name)
     if sha256 is not None and artifact.sha256 != sha256:
         raise DataLoss(f"{where}: {uri} has sha256 {artifact.sha256}, the spec says {sha256}", field=where)
     return artifact
 
 
-def _local_path(uri: str, directory: Path | None, where: str) -> Path | None:
+def local_path(uri: str, directory: Path | None, where: str) -> Path | None:
+    """The file or folder of this machine that a uri names; None for one that lies elsewhere."""
     parts = urlsplit(uri)
     if "://" in uri and parts.scheme != "file":
         return None
@@ -121,7 +122,8 @@ def _local_path(uri: str, directory: Path | None, where: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" else directory / Path(uri).expanduser()
 
 
-def _local_file(path: Path, store: Store, where: str, name: str) -> Artifact:
+def local_file(path: Path, store: Store, where: str, name: str) -> Artifact:
+    """Puts a file into the store. Raises InvalidArgument, NotFound or PermissionDenied, naming the spec's path."""
     try:
         path.stat()
         if not path.is_file():
@@ -155,7 +157,7 @@ def _base_directory(spec: DistillationSpec, store: Store, directory: Path | None
         return None
     if base.startswith(_ARTIFACT):
         return _stored_directory(base, store)
-    path = _local_path(base, directory, "spec.student.base")
+    path = local_path(base, directory, "spec.student.base")
     if path is None or not (path / "config.json").is_file():
         raise NotFound(
             f"spec.student.base: {base} is no Hugging Face directory (it has no config.json)", field="spec.student.base"

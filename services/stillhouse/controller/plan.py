@@ -20,6 +20,8 @@ from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.evaluator_pb2 import EvaluateResult
 
 MAX_ATTEMPTS = 5
+GAVE_UP = "gave up after"
+"""Part of the message of a step whose error was temporary each time."""
 _FIRST_RETRY_SECONDS = 2.0
 _TRY_AGAIN = frozenset({EXIT_DONE, EXIT_TEMPORARY, EXIT_INTERRUPTED, EXIT_TERMINATED})
 """A job that says it is done, but left no manifest, is tried again too."""
@@ -166,7 +168,7 @@ def _state(seen: Observation | None, *, now: float) -> tuple[StepState, str, int
     if seen.exit_code not in _TRY_AGAIN:
         return StepState.FAILED, seen.message, seen.exit_code
     if seen.attempts >= MAX_ATTEMPTS:
-        return StepState.FAILED, f"{seen.message} (gave up after {seen.attempts} attempts)", EXIT_TEMPORARY
+        return StepState.FAILED, f"{seen.message} ({GAVE_UP} {seen.attempts} attempts)", EXIT_TEMPORARY
     wait = seen.ended_at + _FIRST_RETRY_SECONDS * 2 ** (seen.attempts - 1) - now
     return StepState.RETRYING if wait > 0 else StepState.READY, seen.message, EXIT_DONE
 

@@ -70,7 +70,8 @@ def find_run(store: Store, name: str) -> Run:
 
 def list_runs(store: Store) -> list[str]:
     """Names of all runs of a store, sorted."""
-    return sorted({path.split("/")[1] for path in store.list_objects("distillations/") if path.count("/") > 1})
+    records = (path for path in store.list_objects("distillations/") if path == status_path(path.split("/")[1]))
+    return sorted(path.split("/")[1] for path in records)
 
 
 def manifest_of(store: Store, run: Run, step_name: str) -> Manifest:

@@ -45,7 +45,9 @@ MessageT = TypeVar("MessageT", bound=Message)
 ValueT = TypeVar("ValueT")
 
 
-def read_report(store: Store, run: Run, *, is_running: bool = False, store_option: str = "") -> RunReport:
+def read_report(
+    store: Store, run: Run, *, is_running: bool = False, store_option: str = "", on_cluster: bool = False
+) -> RunReport:
     """The report of a run as it stands; `store_option` is what commands need to find it again (` --store URI`).
 
     Raises Unavailable or PermissionDenied where the store can't be read. Lost or broken artifacts are notices.
@@ -84,20 +86,20 @@ def read_report(store: Store, run: Run, *, is_running: bool = False, store_optio
         findings=reader.findings(evaluations),
         compared=reader.compared(evaluations, dataset),
         stages=stages_of(reader.steps(is_running=is_running), reader.manifests),
-        commands=_commands(run, store_option, made="export" in reader.manifests),
+        commands=_commands(run, store_option, made="export" in reader.manifests, on_cluster=on_cluster),
     )
     # Read last: every section above may have found something lost.
     return replace(report, notices=tuple(dict.fromkeys((*reader.notices, *teacher_notices))))
 
 
-def _commands(run: Run, store_option: str, *, made: bool) -> tuple[Fact, ...]:
+def _commands(run: Run, store_option: str, *, made: bool, on_cluster: bool) -> tuple[Fact, ...]:
     commands = [Fact("See where it stands", f"stillhouse status {run.name}{store_option}")]
+    if made and not on_cluster:
+        commands.insert(
+            0, Fact("Serve it over gRPC", f"stillhouse serve-student {run.name}{store_option} --port 50051")
+        )
     if made:
-        commands = [
-            Fact("Talk to the student", f"stillhouse chat {run.name}{store_option}"),
-            Fact("Serve it over gRPC", f"stillhouse serve-student {run.name}{store_option} --port 50051"),
-            *commands,
-        ]
+        commands.insert(0, Fact("Talk to the student", f"stillhouse chat {run.name}{store_option}"))
     return tuple(commands)
 
 
