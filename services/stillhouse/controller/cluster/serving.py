@@ -22,7 +22,8 @@ _PREFIX = "stillhouse.dev/"
 _DRAIN_SECONDS = 120
 # Endpoints forget a pod that ends only after a moment; until then it takes what is still sent to it.
 _ENDPOINT_LAG_SECONDS = 5
-_START_PROBES = 180
+_EXIT_SECONDS = 10
+_START_PROBES = 900
 
 
 def student_objects(
@@ -127,13 +128,16 @@ def _template(
         resources=resources,
     )
     container["command"] += ["--host", "0.0.0.0", "--allow-plaintext"]  # noqa: S104 - a NetworkPolicy guards it
-    container["env"].append({"name": "STILLHOUSE_METRICS_PORT", "value": str(METRICS_PORT)})
+    container["env"] += [
+        {"name": "STILLHOUSE_METRICS_PORT", "value": str(METRICS_PORT)},
+        {"name": "STILLHOUSE_DRAIN_SECONDS", "value": str(_DRAIN_SECONDS)},
+    ]
     container["ports"] = [
         {"name": "grpc", "containerPort": STUDENT_PORT},
         {"name": "metrics", "containerPort": METRICS_PORT},
     ]
     probe = {"grpc": {"port": STUDENT_PORT}, "timeoutSeconds": 5}
-    container["startupProbe"] = probe | {"periodSeconds": 2, "failureThreshold": _START_PROBES * 5}
+    container["startupProbe"] = probe | {"periodSeconds": 2, "failureThreshold": _START_PROBES}
     container["readinessProbe"] = probe | {"periodSeconds": 5}
     container["livenessProbe"] = probe | {"periodSeconds": 30, "failureThreshold": 10}
     container["lifecycle"] = {"preStop": {"sleep": {"seconds": _ENDPOINT_LAG_SECONDS}}}
@@ -143,5 +147,5 @@ def _template(
         settings=settings,
         resources=resources,
         account=settings.service_accounts.stage,
-        grace_seconds=_DRAIN_SECONDS + _ENDPOINT_LAG_SECONDS,
+        grace_seconds=_ENDPOINT_LAG_SECONDS + _DRAIN_SECONDS + _EXIT_SECONDS,
     )
