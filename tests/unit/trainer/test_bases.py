@@ -81,7 +81,7 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     assert (again / "model.safetensors").read_bytes() == sound
     assert [path.name for path in (tmp_path / "bases").iterdir()] == [again.name]
     # An image is built by one user and read by another.
-    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in again.iterdir()} == {0o644}
 
 
 def test_a_base_in_the_store_is_checked_and_keeps_its_digests(store: Store, tmp_path: Path) -> None:
