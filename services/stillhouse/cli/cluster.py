@@ -110,6 +110,8 @@ def explained(cluster: Cluster) -> Iterator[None]:
                 f"namespace {cluster.namespace} does not exist: `kubectl create namespace {cluster.namespace}`, or "
                 "name another with --namespace"
             ) from exc
+        if '"' in exc.message:  # it names an object: the kind is known
+            raise
         raise FailedPrecondition(
             "this cluster does not know Distillations: install Stillhouse there (charts/stillhouse/README.md), or name "
             "another one with --context"
@@ -120,4 +122,5 @@ def explained(cluster: Cluster) -> Iterator[None]:
             f"distillations.stillhouse.dev in namespace {cluster.namespace}"
         ) from exc
     except InvalidArgument as exc:
-        raise InvalidArgument(_INVALID.sub("the cluster refuses it: ", exc.message), field=exc.field) from exc
+        remedy = "; is an earlier version of Stillhouse installed there?" if "not declared" in exc.message else ""
+        raise InvalidArgument(_INVALID.sub("the cluster refuses it: ", exc.message) + remedy, field=exc.field) from exc

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from stillhouse.cli.cluster import Cluster, find_distillation, has_ended
+from stillhouse.cli.cluster import Cluster, find_distillation, has_ended, is_current
 from stillhouse.cli.progress import View
 from stillhouse.controller.plan import Plan, PlannedStep, StepState
 from stillhouse.errors import TemporaryError
@@ -38,8 +38,17 @@ _JOB_STATES = {
 class Follower:
     """Looks at one Distillation until it has ended."""
 
-    def __init__(self, cluster: Cluster, name: str, said: Console, *, look_seconds: float = _LOOK_SECONDS) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        said: Console,
+        *,
+        look_seconds: float = _LOOK_SECONDS,
+        unseen_seconds: float = _UNSEEN_SECONDS,
+    ) -> None:
         """`said` takes remarks."""
+        self._unseen_seconds = unseen_seconds
         self._cluster = cluster
         self._name = name
         self._said = said
@@ -54,11 +63,12 @@ class Follower:
         """
         while not stopping.is_set():
             body = self._look()
-            if body is not None:
+            if body is not None and is_current(body):
                 view.show(*shown(body))
                 if has_ended(body):
                     return body
-                self._remark_unseen(body)
+            elif body is not None:
+                self._remark_unseen()
             stopping.wait(self._look_seconds)
         return None
 
@@ -73,10 +83,11 @@ class Follower:
         self._answered_at = time.monotonic()
         return body
 
-    def _remark_unseen(self, body: Json) -> None:
-        if "status" not in body and time.monotonic() - self._began_at > _UNSEEN_SECONDS:
+    def _remark_unseen(self) -> None:
+        """What is shown speaks of an earlier generation, or of none."""
+        if time.monotonic() - self._began_at > self._unseen_seconds:
             self._remark(
-                f"no controller has looked at {self._name} yet: does one watch namespace {self._cluster.namespace}? "
+                f"no controller has looked at it yet: does one watch namespace {self._cluster.namespace}? "
                 "`kubectl get pods -A -l app.kubernetes.io/name=stillhouse,app.kubernetes.io/component=controller`"
             )
 

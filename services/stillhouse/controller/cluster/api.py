@@ -96,7 +96,9 @@ class KubernetesApi:
                     pass
             return cls(config.new_client_from_config(context=context))
         except config.ConfigException as exc:
-            raise FailedPrecondition(f"no cluster is configured: {exc}; set KUBECONFIG or log in to one") from exc
+            raise FailedPrecondition(
+                f"no cluster is configured: {str(exc).rstrip('.')}; set KUBECONFIG or log in to one"
+            ) from exc
 
     def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         """The object, or None."""
@@ -265,6 +267,8 @@ def _error(status: int, data: bytes, title: str, retry_after: float | None) -> S
             return FailedPrecondition(message)
         case 400 | 415 | 422:
             return InvalidArgument(message)
+        case 500 if "typed patch object" in said:  # what it applies is not what its schema says
+            return InvalidArgument(message)
         case _:
             return Unavailable(message, retry_after_seconds=retry_after)
 
@@ -275,4 +279,5 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0] or type(exc).__name__
+    cause = exc.reason if isinstance(exc, urllib3.exceptions.MaxRetryError) and exc.reason else exc
+    return str(cause).strip().partition("\n")[0] or type(cause).__name__
