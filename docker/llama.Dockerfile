@@ -36,7 +36,8 @@ COPY pyproject.toml README.md ./
 COPY services services
 RUN /opt/tools/bin/uv build -q --wheel --no-build-isolation --python /opt/tools/bin/python -o dist \
     && /opt/tools/bin/uv pip install -q --python /opt/venv/bin/python --no-deps --prefix /opt/app dist/*.whl \
-    && python -m compileall -q --invalidation-mode unchecked-hash -s /opt/app -p /opt/venv /opt/app
+    && python -m compileall -q --invalidation-mode unchecked-hash -s /opt/app -p /opt/venv /opt/app \
+    && chmod -R a+rX /opt/app
 
 FROM ${PYTHON_IMAGE}
 COPY --from=openmp /opt/libraries /usr/lib/x86_64-linux-gnu

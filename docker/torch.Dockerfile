@@ -67,14 +67,16 @@ RUN python -m venv /opt/fetch && cp -r /opt/fetch/lib/python3.11/site-packages/p
     && /opt/venv/bin/python -m stillhouse.exporter.converter \
     && /opt/venv/bin/python -m stillhouse.trainer.prefetch smollm2-135m-instruct tiny \
     && rm -r /opt/stillhouse/wheels \
-    && python -m compileall -q --invalidation-mode unchecked-hash /opt/stillhouse/converter
+    && python -m compileall -q --invalidation-mode unchecked-hash /opt/stillhouse/converter \
+    && chmod -R a+rX /opt/stillhouse
 
 FROM tools AS source
 COPY pyproject.toml README.md ./
 COPY services services
 RUN /opt/tools/bin/uv build -q --wheel --no-build-isolation --python /opt/tools/bin/python -o dist \
     && /opt/tools/bin/uv pip install -q --python /opt/venv/bin/python --no-deps --prefix /opt/app dist/*.whl \
-    && python -m compileall -q --invalidation-mode unchecked-hash -s /opt/app -p /opt/venv /opt/app
+    && python -m compileall -q --invalidation-mode unchecked-hash -s /opt/app -p /opt/venv /opt/app \
+    && chmod -R a+rX /opt/app
 
 FROM ${PYTHON_IMAGE}
 COPY --from=openmp /opt/libraries /usr/lib/x86_64-linux-gnu
