@@ -31,7 +31,9 @@ ContextOption = Annotated[
 ]
 OUTCOMES = frozenset({"Succeeded", "GatesFailed", "Failed", "Invalid", "Suspended"})
 """Words of `status.stage` after which nothing more happens by itself."""
-_INVALID = re.compile(r"Distillation\.stillhouse\.dev \"[^\"]*\" is invalid: ")
+_INVALID = re.compile(
+    r"Distillation\.stillhouse\.dev \"[^\"]*\" is invalid: |failed to create typed patch object \([^)]*\): "
+)
 
 
 @dataclass(frozen=True)

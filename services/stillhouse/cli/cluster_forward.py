@@ -50,7 +50,8 @@ def _command(service: str, port: int, *, namespace: str, context: str | None) ->
             "(https://kubernetes.io/docs/tasks/tools/)"
         )
     chosen = ["--context", context] if context else []
-    return [program, *chosen, "-n", namespace, "port-forward", "--address=127.0.0.1", f"service/{service}", f":{port}"]
+    where = ["--namespace", namespace, "port-forward", "--address=127.0.0.1"]
+    return [program, *chosen, *where, f"service/{service}", f":{port}"]
 
 
 def _local_port(process: subprocess.Popen[bytes], errors: IO[bytes], title: str) -> int:

@@ -233,7 +233,7 @@ def test_the_charts_development_store_is_reached_through_kubectl(
     assert "AWS_ENDPOINT_URL" not in os.environ
     assert "AWS_ACCESS_KEY_ID" not in os.environ
     assert kubectl.read_text().split() == [
-        "-n", NAMESPACE, "port-forward", "--address=127.0.0.1", "service/stillhouse-object-store", ":7070",
+        "--namespace", NAMESPACE, "port-forward", "--address=127.0.0.1", "service/stillhouse-object-store", ":7070",
     ]  # fmt: skip
 
 
@@ -243,7 +243,7 @@ def test_a_namespace_of_another_installation_finds_its_store_by_the_secret(
     seen_environment(monkeypatch)
     with opened_store(cluster_of(installed(store="", service=False)), "s3://stillhouse"):
         pass
-    assert kubectl.read_text().split()[:2] == ["-n", "release"]
+    assert kubectl.read_text().split()[:2] == ["--namespace", "release"]
 
 
 @pytest.mark.parametrize("case", ["endpoint", "other bucket", "other cloud", "own keys"])
@@ -306,7 +306,7 @@ def test_what_kubectl_says_of_a_service_that_is_not_there_is_passed_on(
 def test_the_way_is_closed_with_the_block(kubectl: Path) -> None:
     with forwarded("student", 50051, namespace="team", context="prod") as port:
         assert port == 4711
-        assert kubectl.read_text().startswith("--context prod -n team port-forward")
+        assert kubectl.read_text().startswith("--context prod --namespace team port-forward")
         readers = [thread for thread in threading.enumerate() if thread.name == "port-forward"]
         assert readers
     for reader in readers:

@@ -96,9 +96,8 @@ class KubernetesApi:
                     pass
             return cls(config.new_client_from_config(context=context))
         except config.ConfigException as exc:
-            raise FailedPrecondition(
-                f"no cluster is configured: {str(exc).rstrip('.')}; set KUBECONFIG or log in to one"
-            ) from exc
+            said = str(exc).rstrip(".")
+            raise FailedPrecondition(f"no cluster is configured: {said}; set KUBECONFIG or log in to one") from exc
 
     def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         """The object, or None."""
