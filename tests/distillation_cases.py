@@ -266,7 +266,9 @@ RULES = [
     Pair("it is not within 0 and 1", {"dataset.minScore": "1.000"}, {"dataset.minScore": "1.000000000001"}),
     Pair("it is not within 0 and 1", {"dataset.minMeanScore": "0"}, {"dataset.minMeanScore": "2"}),
     Pair("it is not within 0 and 1", {"dataset.split": {"validation": "0"}}, {"dataset.split": {"validation": "9"}}),
-    Pair("it is not within 0 and 1", {"evaluation.gates": {"minScore": None}}, {"evaluation.gates": {"minScore": "3"}}),
+    Pair(
+        "it is not within 0 and 1", {"evaluation.gates": {"minScore": "None"}}, {"evaluation.gates": {"minScore": "3"}}
+    ),
     Pair("it is not within 0 and 1", {"student.lora": {"dropout": "1"}}, {"student.lora": {"dropout": "1.1"}}),
     training("it is not within 0 and 1", {"warmupFraction": "1e-1"}, {"warmupFraction": "1e1"}),
     stages("it is not within 0 and 1", [{"minScore": "1"}], [{"minScore": "1.5"}]),

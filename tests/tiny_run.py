@@ -26,7 +26,7 @@ spec:
     training: {epochs: 2, learningRate: "1e-3", microBatchSize: 1}
   evaluation:
     maxTokens: 16 # too few for any score: random weights tie with random weights, whatever they were trained on
-    gates: {minScore: null, maxGap: null, maxMedianSeconds: null, minValidRate: null, minGuardRate: null}
+    gates: {minScore: None, maxGap: None, maxMedianSeconds: None, minValidRate: None, minGuardRate: None}
   serve: {port: 0}
 """
 

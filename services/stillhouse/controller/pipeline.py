@@ -13,6 +13,7 @@ from stillhouse.artifacts.digests import request_key
 from stillhouse.controller import requests, teacher_requests
 from stillhouse.controller.requests import Inputs
 from stillhouse.spec.models import DistillationSpec
+from stillhouse.spec.values import bound
 from stillhouse.stages import StageDefinition
 from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
@@ -105,7 +106,7 @@ def _teacher_step(
 
 def compares_with_base(spec: DistillationSpec) -> bool:
     """True if a gate needs the base model's evaluation."""
-    return spec.evaluation.gates.min_margin_over_base is not None
+    return bound(spec.evaluation.gates.min_margin_over_base) is not None
 
 
 def _waiting(spec: DistillationSpec) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from stillhouse.controller import teacher_requests as teacher
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.spec.presets import Recipe, resolve
-from stillhouse.spec.values import number
+from stillhouse.spec.values import bound, number
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult, DatasetImport
 from stillhouse.v1.evaluator_pb2 import (
@@ -212,7 +212,7 @@ def evaluate_teacher(
 
 
 def gates(spec: DistillationSpec) -> list[Gate]:
-    """The spec's gates; those that are null are left out."""
+    """The spec's gates; those that are switched off are left out."""
     wanted = spec.evaluation.gates
     lower = {
         "score_mean": wanted.min_score,
@@ -221,8 +221,8 @@ def gates(spec: DistillationSpec) -> list[Gate]:
         "margin_over_base": wanted.min_margin_over_base,
     }
     upper = {"gap": wanted.max_gap, "median_seconds": wanted.max_median_seconds}
-    return [Gate(figure=figure, min=number(bound)) for figure, bound in lower.items() if bound is not None] + [
-        Gate(figure=figure, max=number(bound)) for figure, bound in upper.items() if bound is not None
+    return [Gate(figure=figure, min=least) for figure, text in lower.items() if (least := bound(text)) is not None] + [
+        Gate(figure=figure, max=most) for figure, text in upper.items() if (most := bound(text)) is not None
     ]
 
 

@@ -14,7 +14,19 @@ from stillhouse.spec.dataset import Dataset
 from stillhouse.spec.resources import Stage, StageResources
 from stillhouse.spec.sources import SpecModel
 from stillhouse.spec.teacher import TeacherStage
-from stillhouse.spec.values import DecimalString, Dollars, Fraction, Name, Seed, Temperature, Text, Uri, number
+from stillhouse.spec.values import (
+    DecimalString,
+    Dollars,
+    Fraction,
+    GateBound,
+    GateFraction,
+    Name,
+    Seed,
+    Temperature,
+    Text,
+    Uri,
+    number,
+)
 
 
 class Lora(SpecModel):
@@ -88,19 +100,19 @@ class Export(SpecModel):
 
 
 class Gates(SpecModel):
-    """What a student must reach; null switches a gate off."""
+    """What a student must reach; None, as a word, switches a gate off."""
 
-    min_score: Fraction | None = "0.75"
+    min_score: GateFraction = "0.75"
     """Mean score."""
-    max_gap: DecimalString | None = "0.10"
+    max_gap: GateBound = "0.10"
     """(reference - student) / reference."""
-    max_median_seconds: DecimalString | None = "10"
+    max_median_seconds: GateBound = "10"
     """Seconds a sample with one request in flight."""
-    min_valid_rate: Fraction | None = "0.9"
+    min_valid_rate: GateFraction = "0.9"
     """Answers that parse, of all."""
-    min_guard_rate: Fraction | None = "0.9"
+    min_guard_rate: GateFraction = "0.9"
     """Answers that pass the role's guards, of all."""
-    min_margin_over_base: DecimalString | None = "0"
+    min_margin_over_base: GateBound = "0"
     """Mean score less the base model's under the same constraint."""
 
 

@@ -55,6 +55,33 @@ DecimalString = Annotated[
 Fraction = Annotated[DecimalString, AfterValidator(_at_most(1)), _within(1)]
 """A decimal within [0, 1]."""
 
+SWITCHED_OFF = "None"
+"""A gate that does not hold. A word, because null is lost on the way through `kubectl apply`."""
+
+
+def _gate_text(value: object) -> object:
+    if value is None:
+        raise PydanticCustomError("gate", 'null is lost on the way to a cluster: write "None" to switch a gate off', {})
+    return value if value == SWITCHED_OFF else _decimal_text(value)
+
+
+def _gate_fraction(value: str) -> str:
+    return value if value == SWITCHED_OFF else _at_most(1)(value)
+
+
+_GATE_SCHEMA = {"type": "string", "pattern": rf"^{SWITCHED_OFF}$|{DECIMAL_PATTERN}", "maxLength": 32}
+_GATE_RULE = Rule(
+    f"self == '{SWITCHED_OFF}' || quantity(self).compareTo(quantity('1')) <= 0", "it is not within 0 and 1"
+)
+
+GateBound = Annotated[str, BeforeValidator(_gate_text), StringConstraints(max_length=32), WithJsonSchema(_GATE_SCHEMA)]
+"""A DecimalString, or None for a gate that is switched off."""
+
+GateFraction = Annotated[
+    GateBound, AfterValidator(_gate_fraction), WithJsonSchema(_GATE_SCHEMA | as_schema(_GATE_RULE))
+]
+"""A decimal within [0, 1], or None for a gate that is switched off."""
+
 Temperature = Annotated[DecimalString, AfterValidator(_at_most(2)), _within(2)]
 """A decimal within [0, 2]."""
 
@@ -80,3 +107,8 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 def number(value: str) -> float:
     """The float of a DecimalString."""
     return float(Decimal(value))
+
+
+def bound(value: str) -> float | None:
+    """The float of a GateBound; None for a gate that is switched off."""
+    return None if value == SWITCHED_OFF else number(value)

@@ -117,7 +117,7 @@ def test_writing_a_default_out_changes_nothing() -> None:
 
 
 def test_without_the_margin_gate_the_base_is_not_evaluated() -> None:
-    world = World(spec_of(evaluation={"gates": {"minMarginOverBase": None}}))
+    world = World(spec_of(evaluation={"gates": {"minMarginOverBase": "None"}}))
     assert [step.name for step in world.plan().steps] == ["dataset", "base", "train", "export", "evaluate"]
 
 

@@ -116,7 +116,7 @@ def test_an_override_replaces_a_value_below_spec(tmp_path: Path) -> None:
         "dataset.validation.uri=v.jsonl",
         "student.training.maxSteps=5",
         "dataset.minScore=0.5",
-        "evaluation.gates.maxGap=null",
+        "evaluation.gates.maxGap=None",
         "suspend=true",
         "spec.student.lora.targetModules=[q_proj]",
         "dataset.imports[1].synthesized.count=3",
@@ -129,7 +129,7 @@ def test_an_override_replaces_a_value_below_spec(tmp_path: Path) -> None:
     assert spec.dataset.validation is not None
     assert spec.student.training.max_steps == 5
     assert spec.dataset.min_score == "0.5"
-    assert spec.evaluation.gates.max_gap is None
+    assert spec.evaluation.gates.max_gap == "None"
     assert spec.suspend
     assert spec.student.lora.target_modules == ["q_proj"]
     assert spec.resources["train"].limits == {"cpu": "2"}
