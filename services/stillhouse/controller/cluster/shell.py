@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import kopf
@@ -42,25 +44,18 @@ class Shell:
         """The student that each Distillation feeds, and what it says of serving."""
 
     def run(self, namespaces: list[str], *, stop: threading.Event, health_port: int) -> None:
-        """Until `stop` is set. Raises what the first contact with the cluster raises."""
+        """Until `stop` is set. Raises what ends the watching before that."""
+        watching = _Watching(self._registry(), namespaces, health_port, on_end=stop.set)
         threads = [threading.Thread(target=self._work, name=f"worker-{index}") for index in range(self._workers)]
-        for thread in threads:
+        for thread in [watching, *threads]:
             thread.start()
-        try:
-            asyncio.run(
-                kopf.operator(
-                    registry=self._registry(),
-                    settings=_settings(),
-                    namespaces=namespaces,
-                    standalone=True,
-                    liveness_endpoint=f"http://0.0.0.0:{health_port}/healthz",
-                    stop_flag=stop,
-                )
-            )
-        finally:
-            self._queue.close()
-            for thread in threads:
-                thread.join()
+        stop.wait()
+        self._queue.close()
+        watching.stop()
+        for thread in [watching, *threads]:
+            thread.join()
+        if watching.error is not None:
+            raise watching.error
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -110,6 +105,53 @@ class Shell:
                 _log.exception("looking failed", distillation="/".join(name), seconds=seconds)
             else:
                 self._queue.done(name, again_seconds=again)
+
+
+class _Watching(threading.Thread):
+    """kopf in a thread of its own: in the main thread it would take the signals, and nobody else would hear of them."""
+
+    def __init__(
+        self, registry: kopf.OperatorRegistry, namespaces: list[str], health_port: int, *, on_end: Callable[[], None]
+    ) -> None:
+        super().__init__(name="watching")
+        self.error: Exception | None = None
+        self._registry = registry
+        self._namespaces = namespaces
+        self._health_port = health_port
+        self._on_end = on_end
+        self._stop_asked: Callable[[], object] = lambda: None
+        self._started = threading.Event()
+
+    def run(self) -> None:
+        """Watches until `stop`."""
+        # It warns of every start outside the main thread, which is where it has to be.
+        logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+        try:
+            asyncio.run(self._watch())
+        except Exception as exc:
+            self.error = exc
+        finally:
+            self._started.set()
+            self._on_end()
+
+    def stop(self) -> None:
+        """Asks it to end."""
+        self._started.wait()
+        with suppress(RuntimeError):  # its loop has ended already
+            self._stop_asked()
+
+    async def _watch(self) -> None:
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._stop_asked = lambda: loop.call_soon_threadsafe(asked.set)
+        self._started.set()
+        await kopf.operator(
+            registry=self._registry,
+            settings=_settings(),
+            namespaces=self._namespaces,
+            standalone=True,
+            liveness_endpoint=f"http://0.0.0.0:{self._health_port}/healthz",
+            stop_flag=asked,
+        )
 
 
 def _log_in(**given: Any) -> kopf.ConnectionInfo | None:
