@@ -27,12 +27,12 @@ _LOOK_SECONDS = 1.0
 _UNSEEN_SECONDS = 20.0
 _PATIENCE_SECONDS = 120.0
 _JOB_STATES = {
-    "queued": StepState.READY,
-    "pending": StepState.READY,
-    "stopping": StepState.RUNNING,
-    "succeeded": StepState.RUNNING,
+    "queued": (StepState.READY, "its Job waits in a queue"),
+    "pending": (StepState.READY, "its pod is starting"),
+    "stopping": (StepState.RUNNING, "stopping after a checkpoint"),
+    "succeeded": (StepState.RUNNING, "its Job has ended"),
 }
-"""What a Job says that its step does not: shown as words beside the state it comes nearest to."""
+"""What a step's Job is doing: the state of a step that it comes nearest to, and words where its message has none."""
 
 
 class Follower:
@@ -110,10 +110,9 @@ def shown(body: Json, *, now: float | None = None) -> tuple[Plan, dict[str, Prog
 def planned(step: Json) -> PlannedStep:
     """A step of the status as the views know it."""
     said, message = step["state"], step.get("message", "")
-    state = _JOB_STATES.get(said) or StepState(said)
-    if said in _JOB_STATES:
-        message = f"{said}: {message}" if message else said
-    elif state is StepState.WAITING:
+    state, words = _JOB_STATES[said] if said in _JOB_STATES else (StepState(said), "")
+    message = message or words
+    if state is StepState.WAITING:
         message = message.removeprefix("after ")  # which the views say
     return PlannedStep(step["name"], "", step["stage"], state, key=step.get("key", ""), message=message)
 
@@ -122,7 +121,7 @@ def _progress(step: Json) -> Progress:
     said: Mapping[str, Any] = step["progress"]
     return Progress(
         stage=step["stage"],
-        message=said.get("message") or step.get("message", ""),
+        message="; ".join(part for part in (step.get("message"), said.get("message")) if part),
         done=said.get("done", 0),
         total=said.get("total", 0),
         unit=said.get("unit", ""),

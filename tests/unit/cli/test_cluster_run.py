@@ -194,11 +194,11 @@ def test_without_a_terminal_every_change_is_a_line() -> None:
     assert follow(api, PlainView(Console(file=file, width=100))) is not None
     lines = [line.partition(" ")[2] for line in file.getvalue().splitlines()]
     assert lines == [
-        "generate: ready pending",
+        "generate: ready its pod is starting",
         "train: waiting after generate",
         "generate: running 45/96 records of 71 asked  63% accepted",
         "generate: done",
-        "train: ready queued: waiting in queue gpus",
+        "train: ready waiting in queue gpus",
         "train: done",
     ]
 
@@ -237,6 +237,12 @@ def test_one_that_nobody_looks_at_is_told_of() -> None:
 def test_one_that_is_deleted_ends_the_following() -> None:
     with pytest.raises(NotFound, match="no Distillation 'demo'"):
         Follower(cluster_of(PlayedCluster()), "demo", Console()).follow(PlainView(Console()), threading.Event())
+
+
+def test_a_second_attempt_is_told_beside_the_progress() -> None:
+    running = step("train", "running", message="attempt 2 of 5; out of memory", progress={"message": "epoch 1 of 2"})
+    _, progress, _ = shown({"status": status("train", running)})
+    assert progress["train"].message == "attempt 2 of 5; out of memory; epoch 1 of 2"
 
 
 def test_a_step_that_failed_long_ago_takes_no_time_now() -> None:

@@ -48,7 +48,7 @@ def distillation(**changes: Any) -> Distillation:
             "validation": {"uri": "held.jsonl"},
         },
         "student": {"base": "./base"},
-        "evaluation": {"gates": {"minScore": None}},
+        "evaluation": {"gates": {"minScore": "None"}},
     }
     document = {"apiVersion": "stillhouse.dev/v1alpha1", "kind": "Distillation", "metadata": {"name": "demo"}}
     return parse_distillation({**document, "spec": spec | changes}, source="test")
@@ -71,7 +71,7 @@ def test_every_local_input_is_named_by_its_digest_and_nothing_else_changes(folde
     assert dataset["teacher"]["stages"] == [{"import": {"uri": named["stage.jsonl"]}}, {"provider": "emulator"}]
     assert dataset["concepts"] == {"uri": named["concepts.jsonl"]}
     assert dataset["validation"] == {"uri": named["held.jsonl"]}
-    assert document["spec"]["evaluation"] == {"gates": {"minScore": None}}
+    assert document["spec"]["evaluation"] == {"gates": {"minScore": "None"}}
     assert "export" not in document["spec"]
 
 
