@@ -52,7 +52,7 @@ def chat(
     if grammar not in ("role", "none"):
         raise typer.BadParameter(f"{grammar!r} is neither role nor none", param_hint="--grammar")
     options = ChatOptions(use_grammar=grammar == "role", max_tokens=max_tokens, temperature=temperature, seed=seed)
-    if (chosen := chosen_cluster(cluster, namespace, context)) is not None:
+    if (chosen := chosen_cluster(cluster, namespace, context, idle_store=store)) is not None:
         from stillhouse.cli.cluster_artifacts import forwarded_student
 
         with forwarded_student(chosen, target) as student:

@@ -48,18 +48,25 @@ class Cluster:
 
 
 def chosen_cluster(
-    asked: bool, namespace: str | None, context: str | None, *, file_namespace: str | None = None
+    asked: bool,
+    namespace: str | None,
+    context: str | None,
+    *,
+    file_namespace: str | None = None,
+    idle_store: str | None = None,
 ) -> Cluster | None:
     """The cluster that the options name; None where this machine is meant.
 
-    `file_namespace` is what the user's file says. Raises BadParameter for options that contradict one another, and
-    FailedPrecondition without a cluster.
+    `file_namespace` is what the user's file says, `idle_store` a --store that a cluster has no use for. Raises
+    BadParameter for options that contradict one another, and FailedPrecondition without a cluster.
     """
     if not asked:
         for option, value in (("--namespace", namespace), ("--context", context)):
             if value is not None:
                 raise typer.BadParameter("it is for --cluster", param_hint=option)
         return None
+    if idle_store is not None:
+        raise typer.BadParameter("with --cluster the Distillation says it: leave it out", param_hint="--store")
     if namespace and file_namespace and namespace != file_namespace:
         raise typer.BadParameter(f"the file says {file_namespace} (metadata.namespace)", param_hint="--namespace")
     try:

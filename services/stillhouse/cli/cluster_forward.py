@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -16,6 +18,8 @@ from typing import IO
 from stillhouse.errors import FailedPrecondition, Unavailable
 
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
+# Standard input is a pipe from here: when this process is gone, however it went, kubectl is ended too.
+_TETHERED = '"$@" & child=$!; exec >&-; read -r _; kill "$child"; wait'
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 
@@ -23,13 +27,11 @@ _STOP_SECONDS = 5.0
 @contextmanager
 def forwarded(service: str, port: int, *, namespace: str, context: str | None) -> Iterator[int]:
     """Yields the local port. Raises FailedPrecondition without kubectl, Unavailable where nothing answers there."""
-    from stillhouse.rpc.subprocesses import end_process
-
     with tempfile.TemporaryFile() as errors:
         # A session of its own: Ctrl-C is for the command, which ends what it has started.
         process = subprocess.Popen(
-            _command(service, port, namespace=namespace, context=context),
-            stdin=subprocess.DEVNULL,
+            ["sh", "-c", _TETHERED, "sh", *_command(service, port, namespace=namespace, context=context)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
@@ -37,9 +39,19 @@ def forwarded(service: str, port: int, *, namespace: str, context: str | None) -
         try:
             yield _local_port(process, errors, f"Service {namespace}/{service}")
         finally:
-            end_process(process, _STOP_SECONDS)
-            if process.stdout is not None:
-                process.stdout.close()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None  # noqa: S101 - both were asked for
+    assert process.stdout is not None  # noqa: S101
+    process.stdin.close()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    process.stdout.close()
 
 
 def _command(service: str, port: int, *, namespace: str, context: str | None) -> list[str]:

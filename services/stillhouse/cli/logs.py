@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stillhouse.cli.cluster import ClusterOption, ContextOption, NamespaceOption
+from stillhouse.cli.cluster import ClusterOption, ContextOption, NamespaceOption, chosen_cluster
 from stillhouse.cli.run import StoreOption
 
 
@@ -26,10 +26,9 @@ def logs(
 
     On this machine the log of the whole run; on a cluster that of a step's latest pod.
     """
-    from stillhouse.cli.cluster import chosen_cluster
     from stillhouse.cli.cluster_logs import print_logs
 
-    if (chosen := chosen_cluster(cluster, namespace, context)) is not None:
+    if (chosen := chosen_cluster(cluster, namespace, context, idle_store=store)) is not None:
         if step is None:
             raise typer.BadParameter("name a step, such as train; `stillhouse status` lists them", param_hint="STEP")
         print_logs(chosen, run, step, follow=follow)

@@ -34,7 +34,7 @@ def status(
     from stillhouse.controller.run_lock import run_directory, runner_pid
     from stillhouse.controller.runs import find_run, list_runs
 
-    if (chosen := chosen_cluster(cluster, namespace, context)) is not None:
+    if (chosen := chosen_cluster(cluster, namespace, context, idle_store=store)) is not None:
         from stillhouse.cli.cluster_status import show_status
 
         raise typer.Exit(show_status(chosen, run, watch=watch, as_json=as_json))
@@ -82,7 +82,7 @@ def stop(
     from stillhouse.controller.run_lock import run_directory, runner_pid
     from stillhouse.controller.runs import find_run
 
-    if (chosen := chosen_cluster(cluster, namespace, context)) is not None:
+    if (chosen := chosen_cluster(cluster, namespace, context, idle_store=store)) is not None:
         from stillhouse.cli.cluster_status import stop_on_cluster
 
         stop_on_cluster(chosen, run)

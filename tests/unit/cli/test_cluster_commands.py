@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,7 @@ from stillhouse.cli.cluster_forward import forwarded
 from stillhouse.cli.cluster_store import opened_store, store_uri
 from stillhouse.controller.cluster.api import CONFIG_MAPS, DEPLOYMENTS, DISTILLATIONS, PODS, SECRETS, SERVICES
 from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from waiting import wait_until
 
 Json = dict[str, Any]
 JOB = "train-0123"
@@ -179,7 +183,14 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "bin" / "kubectl"
     program.parent.mkdir()
     said = tmp_path / "arguments"
-    program.write_text(f'#!/bin/sh\necho "$@" > {said}\necho "Forwarding from 127.0.0.1:4711 -> 7070"\nexec sleep 60\n')
+    lines = [
+        "#!/bin/sh",
+        f'echo "$@" > {said}',
+        f"echo $$ > {said.with_name('process')}",
+        'echo "Forwarding from 127.0.0.1:4711 -> 7070"',
+        "exec sleep 60",
+    ]
+    program.write_text("\n".join(lines))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     return said
@@ -312,6 +323,17 @@ def test_the_way_is_closed_with_the_block(kubectl: Path) -> None:
     for reader in readers:
         reader.join(5)
         assert not reader.is_alive()
+
+
+def test_the_way_is_closed_when_the_command_is_killed(kubectl: Path) -> None:
+    program = (
+        "import os, signal\nfrom stillhouse.cli.cluster_forward import forwarded\n"
+        "with forwarded('student', 1, namespace='team', context=None):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    process_id = kubectl.with_name("process")
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    process = Path("/proc") / process_id.read_text().strip()
+    wait_until(lambda: not process.exists(), "kubectl ends")
 
 
 # report and chat

@@ -275,6 +275,11 @@ def test_options_of_a_cluster_need_one(option: str) -> None:
     assert chosen_cluster(False, None, None) is None
 
 
+def test_a_store_that_a_cluster_has_no_use_for_is_refused() -> None:
+    with pytest.raises(typer.BadParameter, match="the Distillation says it"):
+        chosen_cluster(True, None, None, idle_store="s3://x")
+
+
 def test_the_files_namespace_and_the_options_must_agree() -> None:
     with pytest.raises(typer.BadParameter, match=r"the file says theirs \(metadata.namespace\)"):
         chosen_cluster(True, "mine", None, file_namespace="theirs")

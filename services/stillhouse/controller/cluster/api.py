@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,9 +87,12 @@ class KubernetesApi:
 
     @classmethod
     def connect(cls, *, context: str | None = None) -> KubernetesApi:
-        """Inside a pod its service account, else the kubeconfig's context. Raises FailedPrecondition without either."""
+        """Inside a pod its service account, unless KUBECONFIG is set; else the kubeconfig's context.
+
+        Raises FailedPrecondition without either.
+        """
         try:
-            if context is None:
+            if _may_be_in_a_pod(context):
                 try:
                     config.load_incluster_config()
                     return cls(client.ApiClient())
@@ -229,9 +233,14 @@ def _reached() -> Iterator[None]:
         raise Unavailable(f"the cluster's API server can't be reached: {_first_line(exc)}") from exc
 
 
+def _may_be_in_a_pod(context: str | None) -> bool:
+    """Whoever names a context or a kubeconfig means that one, for kubectl too."""
+    return context is None and not os.environ.get("KUBECONFIG")
+
+
 def default_namespace(*, context: str | None = None) -> str:
     """Of whoever is connected as `KubernetesApi.connect` does: the pod's, the context's, else `default`."""
-    if context is None and _ACCOUNT_NAMESPACE.is_file():
+    if _may_be_in_a_pod(context) and _ACCOUNT_NAMESPACE.is_file():
         return _ACCOUNT_NAMESPACE.read_text(encoding="ascii").strip()
     try:
         contexts, active = config.list_kube_config_contexts()
