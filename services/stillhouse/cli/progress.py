@@ -25,6 +25,10 @@ _MARKS = {
     StepState.FAILED: ("✗", "red"),
 }
 _CHANGING = (StepState.RUNNING, StepState.READY, StepState.RETRYING)
+# What stands left of a step's words, and room at the end for the ^C that a terminal echoes there: one that wrapped
+# would leave a line of the table behind.
+_TAKEN_COLUMNS = 40
+_LEAST_COLUMNS = 20
 _PLAIN_SECONDS = 10.0
 _SHOWN_FIGURES = (
     "kept",
@@ -61,6 +65,7 @@ class LiveView:
     """A table of all steps, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=False)
         self._started: dict[str, float] = {}
         self._took: dict[str, float] = {}
@@ -70,7 +75,7 @@ class LiveView:
         table = Table(box=None, pad_edge=False, show_header=False, expand=False)
         for width in (1, 22, 8):
             table.add_column(width=width, no_wrap=True)
-        table.add_column(overflow="fold")
+        table.add_column(overflow="fold", max_width=max(self._console.width - _TAKEN_COLUMNS, _LEAST_COLUMNS))
         for step in plan.steps:
             mark, style = _MARKS[step.state]
             words = "\n".join(lines_about(step.state, step.message, progress.get(step.name)))
