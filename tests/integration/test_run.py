@@ -61,6 +61,13 @@ def test_status_shows_every_step_and_the_outcome(finished: FinishedRun) -> None:
     assert '"outcome": "succeeded"' in command(finished.machine, "status", "--json").stdout
 
 
+def test_logs_prints_the_log_of_the_run(finished: FinishedRun) -> None:
+    said = command(finished.machine, "logs", "tiny")
+    assert said.returncode == 0
+    assert '"stage": "train"' in said.stdout
+    assert command(finished.machine, "logs", "tiny", "train").returncode == 2
+
+
 def test_gc_spares_everything_that_a_manifest_names(finished: FinishedRun) -> None:
     blobs = sorted(finished.machine.store.glob("blobs/sha256/*"))
     assert command(finished.machine, "gc", "--older-than", "0").returncode == 0
