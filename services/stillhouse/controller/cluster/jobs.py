@@ -22,6 +22,9 @@ from stillhouse.controller.cluster.settings import Settings
 from stillhouse.controller.plan import MAX_ATTEMPTS, PlannedStep
 from stillhouse.errors import EXIT_CHECK_FAILED, EXIT_PERMANENT, EXIT_USAGE
 from stillhouse.spec.models import DistillationSpec
+from stillhouse.v1.evaluator_pb2 import EvaluateRequest
+from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
+from stillhouse.v1.teacher_pb2 import TeacherModel
 
 Json = dict[str, Any]
 
@@ -43,7 +46,6 @@ _DAY = 86_400
 _DEADLINE_SECONDS = {"generate": 7 * _DAY, "train": 7 * _DAY, "dataset": _DAY, "evaluate": 2 * _DAY}
 # Not tried again: a permanent error, wrong usage, and what a shell or an interpreter that can't start exits with.
 _FAIL_AT_ONCE = [EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_PERMANENT, 126, 127]
-_TEACHER_STAGES = frozenset({"generate"})
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,18 @@ def ttl_patch() -> Json:
 
 def asks_teacher(step: PlannedStep) -> bool:
     """Whether the step's pod needs a teacher's credentials."""
-    request = step.request
-    return step.stage in _TEACHER_STAGES or (
-        request is not None and "teacher" in request.DESCRIPTOR.fields_by_name and request.HasField("teacher")
-    )
+    return bool(_teachers(step))
+
+
+def _teachers(step: PlannedStep) -> list[TeacherModel]:
+    """The models that the step pays for."""
+    match step.request:
+        case GenerateRecordsRequest() as request:
+            return [stage.teacher for stage in request.stages if stage.HasField("teacher")]
+        case EvaluateRequest() as request if request.HasField("teacher"):
+            return [request.teacher]
+        case _:
+            return []
 
 
 def template_digest(job_spec: Mapping[str, Any]) -> str:
@@ -171,6 +181,8 @@ def _stage_container(
 ) -> Json:
     resources = resources_of(step.stage, spec.resources, settings)
     made = container(STAGE_CONTAINER, step.service, ["run", "--request", request_uri], settings, resources)
+    if any(teacher.provider == "gguf" for teacher in _teachers(step)):
+        made["image"] = settings.images.llama  # a teacher in a file takes llama.cpp beside the stage
     if asks_teacher(step):
         made["env"] += settings.teacher_env
         if settings.emulator_endpoint:
