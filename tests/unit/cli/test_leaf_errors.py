@@ -16,7 +16,7 @@ from stillhouse.errors import (
     Unavailable,
 )
 
-HEAVY = ("torch", "transformers", "dspy", "grpc", "peft", "xllamacpp", "obstore")
+HEAVY = ("torch", "transformers", "dspy", "grpc", "peft", "xllamacpp", "obstore", "kubernetes", "kopf")
 
 
 def run_raising(error: BaseException) -> int:
