@@ -216,7 +216,11 @@ def test_no_secret_is_written_where_the_user_names_one() -> None:
 def test_the_controller_has_rights_only_where_it_watches() -> None:
     objects = rendered(EVERYTHING)
     assert {role["metadata"]["namespace"] for role in of_kind(objects, "Role")} == {"team-a", "team-b"}
-    assert of_kind(objects, "ClusterRole") == []
+    # Only what adds Distillations to the roles that people have anyway.
+    for role in of_kind(objects, "ClusterRole"):
+        assert any("aggregate-to-" in label for label in role["metadata"]["labels"])
+        assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"distillations"}
+    assert of_kind(objects, "ClusterRoleBinding") == []
     for binding in of_kind(objects, "RoleBinding"):
         assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": "stillhouse-controller", "namespace": NAMESPACE}

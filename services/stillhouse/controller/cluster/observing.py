@@ -126,7 +126,8 @@ def _failure(job: Json, condition: Json, pods: Sequence[Json], attempt: int) -> 
     code, message = _last_exit(pods)
     if code is None:
         code, message = EXIT_TEMPORARY, condition.get("message", "") or "the Job failed"
-    again = f"; to try again: kubectl delete job {job['metadata']['name']}"
+    metadata = job["metadata"]
+    again = f"; to try again: kubectl -n {metadata['namespace']} delete job {metadata['name']}"
     return Observation(
         running=False, attempts=MAX_ATTEMPTS, exit_code=code, ended_at=ended_at, message=f"{message}{again}"
     )

@@ -254,6 +254,8 @@ def _step(step: PlannedStep, view: View, before: Json, stamp: str) -> Json:
     if step.state is StepState.DONE and step.manifest is not None:
         made = step.manifest.create_time.ToDatetime(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         entry["finishTime"] = made
+    if step.state is StepState.FAILED:
+        entry["finishTime"] = same.get("finishTime", stamp)
     if step.name in view.progress and step.state is StepState.RUNNING:
         entry["progress"] = _progress(view.progress[step.name])
     return {name: value for name, value in entry.items() if value != ""}

@@ -197,7 +197,7 @@ def test_a_permanent_failure_is_told_in_the_stages_own_words(scene: Scene) -> No
     assert _conditions(status)["Succeeded"] == ("False", "Failed")
     assert status["stage"] == "Failed"
     assert "12 records, fewer than 20" in status["message"]
-    assert "kubectl delete job dataset-" in status["message"]
+    assert f"kubectl -n {NAMESPACE} delete job dataset-" in status["message"]
 
 
 def test_a_failed_job_is_made_anew_when_the_spec_would_make_another(scene: Scene) -> None:
