@@ -150,6 +150,12 @@ class FakeCluster(KubernetesApi):
         """All of them."""
         return self.list(JOBS, NAMESPACE)
 
+    def begin(self, job: Json) -> None:
+        """The Job's pod runs."""
+        pod = pod_of(job, exit_code=0)
+        pod["status"] = {"phase": "Running", "containerStatuses": [{"name": "stage", "state": {"running": {}}}]}
+        self._put(PODS, NAMESPACE, pod)
+
     def fail(self, job: Json, *, reason: str, exit_code: int, message: str = "") -> None:
         """The Job has failed for good; its last pod said `message`."""
         name = job["metadata"]["name"]

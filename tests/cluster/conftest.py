@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
+from cluster_installation import Installation, installed
 from stillhouse.spec.crd import GROUP, PLURAL, VERSION, custom_resource_definition
 
 Json = dict[str, Any]
@@ -81,6 +82,13 @@ def crd(cluster: client.ApiClient) -> None:
     while not _served(cluster, name):
         assert time.monotonic() < deadline, "the resource is not served"
         time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def installation(crd: None) -> Iterator[Installation]:
+    """The chart with a store and an emulated teacher, in a namespace that all tests of the controller share."""
+    with installed() as made:
+        yield made
 
 
 def _served(cluster: client.ApiClient, name: str) -> bool:

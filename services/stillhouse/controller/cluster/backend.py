@@ -110,14 +110,19 @@ class ClusterBackend:
         _log.info("job stopped", job=job.name, namespace=self._namespace)
 
     def forget_outdated(self, step: PlannedStep) -> None:
-        """Deletes the step's failed Job if it would be made otherwise now: it is tried again."""
+        """Deletes a Job that would be made otherwise now, if it failed or does not get going: it is made anew.
+
+        Of those who share a Job only the first does so; two with other resources would replace it for ever.
+        """
         job = self._jobs.get(step.key)
-        if job is None or job.state != "failed":
+        if job is None or job.state not in ("failed", "pending", "queued") or job.owners[:1] != (self._owner.uid,):
             return
         if self._job(step, 1)["metadata"]["annotations"][TEMPLATE_ANNOTATION] == job.template:
             return
         self.acted = True
-        self._api.delete(JOBS, self._namespace, job.name, uid=job.uid)
+        # What has not failed may just start: its name is free once its pod is gone.
+        self._api.delete(JOBS, self._namespace, job.name, foreground=job.state != "failed", uid=job.uid)
+        _log.info("job is to be made otherwise", job=job.name, namespace=self._namespace, state=job.state)
 
     def let_go(self, key: str) -> None:
         """The manifest of a finished Job was read: Kubernetes may delete it after an hour."""

@@ -239,7 +239,7 @@ def _act(current: Plan, backend: ClusterBackend) -> None:
             case Stop(key):
                 backend.stop(key)
     for step in current.steps:
-        if step.state is StepState.FAILED:
+        if step.state in (StepState.FAILED, StepState.RUNNING):
             backend.forget_outdated(step)
         elif step.state is StepState.DONE:
             backend.let_go(step.key)

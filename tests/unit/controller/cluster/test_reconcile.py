@@ -212,6 +212,41 @@ def test_a_failed_job_is_made_anew_when_the_spec_would_make_another(scene: Scene
     assert container["resources"] == {"limits": {"memory": "4Gi"}}
 
 
+def test_a_job_that_does_not_get_going_is_made_anew_when_the_spec_would_make_another(scene: Scene) -> None:
+    scene.cluster.submit("first", scene.spec(resources={"dataset": {"limits": {"example.com/gpu": "64"}}}))
+    scene.look()
+    first = scene.job()["metadata"]["uid"]
+    scene.cluster.submit("first", scene.spec())
+    scene.look()
+    assert scene.job()["metadata"]["deletionTimestamp"]
+    scene.cluster.forget_deleted()
+    scene.look()
+    assert scene.job()["metadata"]["uid"] != first
+    assert scene.job()["spec"]["template"]["spec"]["containers"][0]["resources"] == {}
+
+
+def test_a_job_that_runs_is_left_alone_when_the_spec_would_make_another(scene: Scene) -> None:
+    scene.cluster.submit("first", scene.spec())
+    scene.look()
+    scene.cluster.begin(scene.job())
+    scene.cluster.submit("first", scene.spec(resources={"dataset": {"limits": {"memory": "4Gi"}}}))
+    scene.look()
+    assert "deletionTimestamp" not in scene.job()["metadata"]
+
+
+def test_of_two_that_share_a_job_only_the_first_makes_it_anew(scene: Scene) -> None:
+    scene.cluster.submit("first", scene.spec())
+    scene.cluster.submit("second", scene.spec(resources={"dataset": {"limits": {"memory": "4Gi"}}}))
+    scene.look("first")
+    scene.look("second")
+    scene.cluster.fail(scene.job(), reason="PodFailurePolicy", exit_code=65)
+    before = len([write for write in scene.cluster.writes if "Job" in write])
+    for name in ("first", "second") * 3:
+        scene.look(name)
+        assert scene.cluster.status(name)["stage"] == "Failed"
+    assert [write for write in scene.cluster.writes if "Job" in write][before:] == []
+
+
 def test_a_job_that_ends_without_a_result_is_tried_again_until_it_is_given_up(scene: Scene) -> None:
     scene.cluster.submit("first", scene.spec())
     for _ in range(MAX_ATTEMPTS):
