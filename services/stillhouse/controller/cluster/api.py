@@ -84,6 +84,9 @@ class KubernetesApi:
     def __init__(self, api: client.ApiClient) -> None:
         """See `connect`."""
         self._api = api
+        # urllib3 would sleep through Retry-After, a worker with it, and then hide what the server said.
+        pools: urllib3.PoolManager = api.rest_client.pool_manager
+        pools.connection_pool_kw["retries"] = urllib3.Retry(3, status=0, respect_retry_after_header=False)
 
     @classmethod
     def connect(cls, *, context: str | None = None) -> KubernetesApi:
@@ -193,7 +196,10 @@ class KubernetesApi:
         path += f"?{urlencode({key: value for key, value in query.items() if value})}" if query else ""
         title = f"{kind.name} {namespace}/{name}" if name else f"{kind.plural} in {namespace}"
         data = self._request(method, path, body, content, title)
-        answer: Json = json.loads(data)
+        try:
+            answer: Json = json.loads(data)
+        except ValueError as exc:
+            raise Unavailable(f"{title}: what answers is no API server: {data[:100].decode(errors='replace')}") from exc
         return answer
 
     def _request(self, method: str, path: str, body: Json | None, content: str, title: str) -> bytes:
@@ -283,7 +289,7 @@ def _error(status: int, data: bytes, title: str, retry_after: float | None) -> S
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else None
+    return float(text) if text.isdecimal() else None
 
 
 def _first_line(exc: BaseException) -> str:

@@ -29,7 +29,8 @@ _CONTAINER_SECURITY = {
 
 def resources_of(stage: str, own: Mapping[Any, StageResources], settings: Settings) -> StageResources:
     """What a Distillation says of a stage's pods, over what the installation says, field by field."""
-    base = settings.resources.get(stage, StageResources())
+    installed: Mapping[Any, StageResources] = settings.resources
+    base = installed.get(stage, StageResources())
     over = own.get(stage, StageResources())
     given = {name: value for name in StageResources.model_fields if (value := getattr(over, name)) is not None}
     return base.model_copy(update=given)

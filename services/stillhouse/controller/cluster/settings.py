@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from stillhouse.errors import InvalidArgument, NotFound
-from stillhouse.spec.resources import StageResources
+from stillhouse.spec.resources import Stage, StageResources
 
 SETTINGS_VARIABLE = "STILLHOUSE_SETTINGS"
 _FAMILY_OF_SERVICE = {"trainer": "torch", "exporter": "torch", "student_inference": "llama"}
@@ -72,10 +72,10 @@ class Settings(_Part):
     teacher_volumes: list[SecretVolume] = []
     emulator_endpoint: str = ""
     """URL of the installation's emulated teacher; empty: each pod that wants one starts its own."""
-    resources: dict[str, StageResources] = {}
+    resources: dict[Stage, StageResources] = {}
     """By stage; a Distillation's own go first, field by field."""
     jobs_per_distillation: Annotated[int, Field(ge=1, le=64)] = 1
-    resync_seconds: Annotated[float, Field(gt=0)] = 5.0
+    resync_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     """How often a Distillation that is under way is looked at without an event."""
 
     def image_of(self, service: str) -> str:
@@ -93,7 +93,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         document = yaml.safe_load(Path(named).read_bytes())
     except OSError as exc:
         raise NotFound(f"{SETTINGS_VARIABLE}: {named} can't be read: {exc.strerror}") from exc
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise InvalidArgument(f"{named} is not YAML: {' '.join(str(exc).split())}") from exc
     try:
         return Settings.model_validate(document)
