@@ -46,9 +46,10 @@ class ClusterBackend:
         settings: Settings,
         store: Store,
         *,
+        now: float,
         trace_parent: str = "",
     ) -> None:
-        """Looks at the namespace once. Raises what the API raises."""
+        """Looks at the namespace once, at `now`. Raises what the API raises."""
         self._api = api
         self._namespace = namespace
         self._owner = owner
@@ -60,7 +61,7 @@ class ClusterBackend:
         pods = pods_by_job(api.list(PODS, namespace, labels=SELECTOR)) if self._bodies else {}
         self.acted = False
         """Whether anything was written: then another look is due."""
-        seen = [see(job, pods.get(job["metadata"]["uid"], [])) for job in self._bodies.values()]
+        seen = [see(job, pods.get(job["metadata"]["uid"], []), now=now) for job in self._bodies.values()]
         self._jobs = {job.key: job for job in seen}
 
     @property

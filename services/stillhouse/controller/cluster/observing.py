@@ -25,6 +25,8 @@ from stillhouse.errors import EXIT_PERMANENT, EXIT_TEMPORARY
 Json = dict[str, Any]
 
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
+_POD_SECONDS = 20.0
+"""A Job has a pod well before that."""
 _UNUSABLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
@@ -49,13 +51,13 @@ class Seen:
     """Whether it may be forgotten already."""
 
 
-def see(job: Json, pods: Iterable[Json]) -> Seen:
-    """The Job; `pods` are its own."""
+def see(job: Json, pods: Iterable[Json], *, now: float) -> Seen:
+    """The Job at `now`; `pods` are its own."""
     metadata, spec = job["metadata"], job["spec"]
     annotations = metadata.get("annotations", {})
     attempt = int(annotations.get(ATTEMPT_ANNOTATION, "1"))
     ordered = sorted(pods, key=lambda pod: pod["metadata"].get("creationTimestamp") or "")
-    state, note, observation = _state(job, ordered, attempt)
+    state, note, observation = _state(job, ordered, attempt, now=now)
     return Seen(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -87,7 +89,7 @@ def queue_note(workload: Json) -> str:
     return ""
 
 
-def _state(job: Json, pods: Sequence[Json], attempt: int) -> tuple[str, str, Observation]:
+def _state(job: Json, pods: Sequence[Json], attempt: int, *, now: float) -> tuple[str, str, Observation]:
     conditions = {
         entry["type"]: entry for entry in job.get("status", {}).get("conditions", []) if entry["status"] == "True"
     }
@@ -104,7 +106,7 @@ def _state(job: Json, pods: Sequence[Json], attempt: int) -> tuple[str, str, Obs
     if job["spec"].get("suspend"):
         queue = job["metadata"].get("labels", {}).get(QUEUE_LABEL)
         return "queued", f"waiting in queue {queue}" if queue else "the Job is suspended", running
-    note = _pod_note(pods[-1]) if pods else ""
+    note = pod_note(pods[-1]) if pods else _podless_note(job, now)
     failures = int(job.get("status", {}).get("failed", 0))
     if failures:
         last = _last_words(pods)
@@ -177,7 +179,7 @@ def _memory_limit(pod: Json) -> str:
     return ""
 
 
-def _pod_note(pod: Json) -> str:
+def pod_note(pod: Json) -> str:
     """Why a pod does not get going; empty where it does."""
     status = pod.get("status", {})
     for condition in status.get("conditions", []):
@@ -196,6 +198,15 @@ def _pod_note(pod: Json) -> str:
     return ""
 
 
+def _podless_note(job: Json, now: float) -> str:
+    """A quota, a policy or an account that is missing keeps a pod from being made; only the Job's events say which."""
+    started = job.get("status", {}).get("startTime")
+    if started is None or now - _instant(started) < _POD_SECONDS:
+        return ""
+    metadata = job["metadata"]
+    return f"its pod can't be made: kubectl -n {metadata['namespace']} describe job {metadata['name']} says why"
+
+
 def _is_running(pod: Json) -> bool:
     return any(
         entry["name"] == STAGE_CONTAINER and "running" in entry.get("state", {})
@@ -205,4 +216,8 @@ def _is_running(pod: Json) -> bool:
 
 def _seconds(condition: Mapping[str, Any]) -> float:
     text = condition.get("lastTransitionTime")
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() if text else 0.0
+    return _instant(text) if text else 0.0
+
+
+def _instant(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

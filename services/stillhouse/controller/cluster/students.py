@@ -18,13 +18,21 @@ from stillhouse.controller.cluster.api import (
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
     DISTILLATIONS,
+    PODS,
     SERVICES,
     Kind,
     KubernetesApi,
 )
 from stillhouse.controller.cluster.jobs import TEMPLATE_ANNOTATION, Owner
+from stillhouse.controller.cluster.observing import pod_note
 from stillhouse.controller.cluster.promotion import Candidate, decide
-from stillhouse.controller.cluster.serving import is_available, served_candidate, store_of, student_objects
+from stillhouse.controller.cluster.serving import (
+    STUDENT_LABEL,
+    is_available,
+    served_candidate,
+    store_of,
+    student_objects,
+)
 from stillhouse.controller.cluster.settings import Settings
 from stillhouse.controller.cluster.status import Serving
 from stillhouse.controller.plan import Plan, StepState, gates_passed
@@ -78,13 +86,20 @@ class Students:
         ours = candidate is not None and decision.model_sha256 == candidate.model_sha256
         ready = deployment is not None and is_available(deployment)
         reason = "Serving" if ours and decision.reason == "Promoted" else decision.reason
-        return Serving(is_ours=ours, is_ready=ready, reason=reason, message=decision.message)
+        note = "" if ready or not ours else self._note(subject.namespace, name)
+        return Serving(is_ours=ours, is_ready=ready, reason=reason, message=note or decision.message)
 
     @staticmethod
     def validation_of(current: Plan) -> str:
         """Digest of the rows on which the student was evaluated; empty while it was not."""
         candidate = _candidate(current)
         return candidate.validation_sha256 if candidate else ""
+
+    def _note(self, namespace: str, name: str) -> str:
+        """Why the newest pod of a student does not get going."""
+        pods = self._api.list(PODS, namespace, labels=f"{STUDENT_LABEL}={name}")
+        newest = max(pods, key=lambda pod: pod["metadata"].get("creationTimestamp") or "", default=None)
+        return pod_note(newest) if newest is not None else ""
 
     def _peers(self, namespace: str, name: str) -> list[Json]:
         """All Distillations that feed that student."""

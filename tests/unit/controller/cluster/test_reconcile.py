@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from fake_cluster import NAMESPACE, SETTINGS, FakeCluster, Killed
 from planned_world import ALL_STEPS, result_of
 from stillhouse.artifacts.store import Store
-from stillhouse.controller.cluster.api import DEPLOYMENTS, DISTILLATIONS, EVENTS, JOBS
+from stillhouse.controller.cluster.api import DEPLOYMENTS, DISTILLATIONS, EVENTS, JOBS, PODS
 from stillhouse.controller.cluster.reconcile import Reconciler
 from stillhouse.controller.plan import MAX_ATTEMPTS
 from stillhouse.errors import Unavailable
@@ -389,3 +389,30 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _timeless(entry) for key, entry in value.items() if not key.endswith("Time")}
     return [_timeless(entry) for entry in value] if isinstance(value, list) else value
+
+
+def test_a_job_that_gets_no_pod_says_where_the_reason_is(scene: Scene) -> None:
+    scene.cluster.submit("first", scene.spec())
+    scene.look()
+    name = scene.job()["metadata"]["name"]
+    scene.cluster.objects[JOBS.plural, NAMESPACE, name]["status"] = {"startTime": "1970-01-12T13:46:40Z"}
+    scene.look()
+    assert "message" not in scene.cluster.status("first")["steps"][0]
+    scene.now += 30
+    scene.look()
+    assert f"kubectl -n {NAMESPACE} describe job {name}" in scene.cluster.status("first")["message"]
+    assert "StepWaits" in [reason for reason, _ in _events(scene)]
+
+
+def test_a_student_that_does_not_get_going_says_why(scene: Scene) -> None:
+    scene.cluster.submit("first", scene.spec())
+    scene.run()
+    waiting = {"reason": "ErrImagePull", "message": "no such tag"}
+    pod = {
+        "metadata": {"name": "first-1", "labels": {"stillhouse.dev/student": "first"}},
+        "status": {"containerStatuses": [{"name": "student", "image": "llama:1", "state": {"waiting": waiting}}]},
+    }
+    scene.cluster.create(PODS, NAMESPACE, pod)
+    scene.look()
+    serving = next(entry for entry in scene.cluster.status("first")["conditions"] if entry["type"] == "Serving")
+    assert serving["message"] == "image llama:1 can't be had (ErrImagePull): no such tag"
