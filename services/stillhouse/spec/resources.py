@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from itertools import islice, repeat
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from stillhouse.spec.cel import Rule, as_schema
+from stillhouse.spec.scalars import load_yaml
 from stillhouse.spec.sources import SpecModel
 
 Stage = Literal["generate", "dataset", "base", "train", "export", "evaluate", "serve"]
@@ -25,19 +29,48 @@ _LABEL_PART = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DNS_NAME = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 _QUALIFIED_NAME = rf"^({_DNS_NAME}/)?{_LABEL_PART}$"
 _MOST_KEYS = 16
+_MOST_NODES = 4096
 
 
 def _quantity_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _is_mapping(text: str) -> str:
+def parse_pod_patch(text: str) -> dict[str, Any]:
+    """The mapping in a podPatch, as JSON has it. Raises ValueError."""
     try:
-        patch = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        patch = load_yaml(text)
+        if not isinstance(patch, dict):
+            raise ValueError("it is no mapping of a pod's fields")
+        _check_json(patch, islice(repeat(None), _MOST_NODES))
+    except (yaml.YAMLError, RecursionError) as exc:
         raise ValueError(f"it is not YAML: {' '.join(str(exc).split())}") from exc
-    if not isinstance(patch, dict):
-        raise ValueError("it is no mapping of a pod's fields")
+    return patch
+
+
+def _check_json(value: object, left: Iterator[None]) -> None:
+    """A few aliases stand for any number of values: `left` is what may still come."""
+    if next(left, left) is left:
+        raise ValueError(f"it holds more than {_MOST_NODES} values")
+    match value:
+        case dict():
+            if not all(isinstance(key, str) for key in value):
+                raise ValueError("a key of it is no string: quote it")
+            for entry in value.values():
+                _check_json(entry, left)
+        case list():
+            for entry in value:
+                _check_json(entry, left)
+        case None | bool() | int() | str():
+            return
+        case float() if math.isfinite(value):
+            return
+        case _:
+            raise ValueError(f"JSON has no {type(value).__name__} such as {value}")
+
+
+def _is_mapping(text: str) -> str:
+    parse_pod_patch(text)
     return text
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from stillhouse.controller.cluster.pods import (
     STUDENT_PORT,
     container,
+    environment,
     pod_template,
     resources_of,
     student_container,
@@ -98,11 +99,10 @@ def job_for(
         resources=resources,
         account=settings.service_accounts.teacher if asks_teacher(step) else settings.service_accounts.stage,
         sidecars=_sidecars(step, spec, settings, store_uri),
+        volumes=_volumes(step, settings),
         grace_seconds=_GRACE_SECONDS,
         restart_policy="Never",
     )
-    if asks_teacher(step):
-        _add_volumes(template["spec"], settings)
     job_spec: Json = {
         "backoffLimit": MAX_ATTEMPTS - 1,
         "activeDeadlineSeconds": resources.deadline_seconds or _DEADLINE_SECONDS.get(step.stage, _DAY),
@@ -184,16 +184,15 @@ def _stage_container(
     if any(teacher.provider == "gguf" for teacher in _teachers(step)):
         made["image"] = settings.images.llama  # a teacher in a file takes llama.cpp beside the stage
     if asks_teacher(step):
-        made["env"] += settings.teacher_env
-        if settings.emulator_endpoint:
-            made["env"].append({"name": "STILLHOUSE_EMULATOR_ENDPOINT", "value": settings.emulator_endpoint})
+        endpoint = {"name": "STILLHOUSE_EMULATOR_ENDPOINT", "value": settings.emulator_endpoint}
+        made["env"] = environment(made["env"], settings.teacher_env, [endpoint] if settings.emulator_endpoint else [])
         made["envFrom"] += settings.teacher_env_from
         made["volumeMounts"] += [
             {"name": volume.name, "mountPath": volume.mount_path, "readOnly": True}
             for volume in settings.teacher_volumes
         ]
     if trace_parent:
-        made["env"].append({"name": _TRACE, "value": trace_parent})
+        made["env"] = environment(made["env"], [{"name": _TRACE, "value": trace_parent}])
     return made
 
 
@@ -218,7 +217,7 @@ def student_address(step: PlannedStep) -> str:
     return f"127.0.0.1:{STUDENT_PORT}" if step.serves is not None else ""
 
 
-def _add_volumes(pod: Json, settings: Settings) -> None:
-    pod["volumes"] += [
-        {"name": volume.name, "secret": {"secretName": volume.secret_name}} for volume in settings.teacher_volumes
-    ]
+def _volumes(step: PlannedStep, settings: Settings) -> list[Json]:
+    if not asks_teacher(step):
+        return []
+    return [{"name": volume.name, "secret": {"secretName": volume.secret_name}} for volume in settings.teacher_volumes]

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from stillhouse.controller.cluster.settings import Settings
 from stillhouse.errors import InvalidArgument
-from stillhouse.spec.resources import StageResources
+from stillhouse.spec.resources import StageResources, parse_pod_patch
 
 Json = dict[str, Any]
 
@@ -39,13 +37,12 @@ def resources_of(stage: str, own: Mapping[Any, StageResources], settings: Settin
 def container(name: str, service: str, arguments: Sequence[str], settings: Settings, resources: StageResources) -> Json:
     """A container of `python -m stillhouse.<service>`; what it may use is `resources`."""
     limits = resources.limits or {}
-    env = [*settings.env, *(_threads(name) if "cpu" in limits else [])]
     return {
         "name": name,
         "image": settings.image_of(service),
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", f"stillhouse.{service}", *arguments],
-        "env": env,
+        "env": environment(_threads(name) if "cpu" in limits else [], settings.env),
         "envFrom": list(settings.env_from),
         "resources": {
             field: values
@@ -74,6 +71,7 @@ def pod_template(
     resources: StageResources,
     account: str,
     sidecars: Sequence[Json] = (),
+    volumes: Sequence[Json] = (),
     grace_seconds: int,
     restart_policy: str | None = None,
 ) -> Json:
@@ -91,7 +89,7 @@ def pod_template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": list(containers),
-        "volumes": [{"name": "scratch", "emptyDir": {}}],
+        "volumes": [{"name": "scratch", "emptyDir": {}}, *volumes],
     }
     optional = {
         "restartPolicy": restart_policy,
@@ -113,30 +111,38 @@ def pod_template(
 def parse_patch(text: str) -> Json:
     """The mapping in a podPatch. Raises InvalidArgument."""
     try:
-        patch = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        raise InvalidArgument(f"podPatch is not YAML: {' '.join(str(exc).split())}", field="podPatch") from exc
-    if not isinstance(patch, dict):
-        raise InvalidArgument("podPatch is no mapping of a pod's fields", field="podPatch")
-    return patch
+        return parse_pod_patch(text)
+    except ValueError as exc:
+        raise InvalidArgument(f"podPatch: {exc}", field="podPatch") from exc
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """JSON merge patch (RFC 7386), but lists of things with names are merged by name, as Kubernetes does."""
-    if isinstance(target, dict) and isinstance(patch, dict):
+    """JSON merge patch (RFC 7386), but lists of things with names are merged by name, as Kubernetes does: mounts by
+    where they are.
+    """
+    if isinstance(patch, dict):
+        target = target if isinstance(target, dict) else {}
         result = {key: value for key, value in target.items() if patch.get(key, value) is not None}
         return result | {key: merged(target.get(key), value) for key, value in patch.items() if value is not None}
-    if _named(target) and _named(patch):
-        names = {entry["name"]: entry for entry in patch}
-        kept = [merged(entry, names.pop(entry["name"], {})) for entry in target]
-        return [*kept, *(entry for entry in patch if entry["name"] in names)]
+    for field in ("mountPath", "name"):
+        if _all_have(field, target) and _all_have(field, patch):
+            new = {entry[field]: entry for entry in patch}
+            kept = [merged(entry, new.pop(entry[field], {})) for entry in target]
+            return [*kept, *(merged({}, entry) for entry in new.values())]
     return patch
 
 
-def _named(value: Any) -> bool:
+def _all_have(field: str, value: Any) -> bool:
     return (
-        isinstance(value, list) and bool(value) and all(isinstance(entry, dict) and "name" in entry for entry in value)
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(entry, dict) and isinstance(entry.get(field), str) for entry in value)
     )
+
+
+def environment(*parts: Sequence[Json]) -> list[Json]:
+    """One list of EnvVars; the later of two with one name stands. Kubernetes applies no list that names one twice."""
+    return list({entry["name"]: entry for part in parts for entry in part}.values())
 
 
 def _threads(container_name: str) -> list[Json]:

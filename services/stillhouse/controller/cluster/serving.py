@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillhouse.controller.cluster.jobs import MANAGED, Owner
-from stillhouse.controller.cluster.pods import METRICS_PORT, STUDENT_PORT, pod_template, resources_of, student_container
+from stillhouse.controller.cluster.pods import (
+    METRICS_PORT,
+    STUDENT_PORT,
+    environment,
+    pod_template,
+    resources_of,
+    student_container,
+)
 from stillhouse.controller.cluster.promotion import Candidate
 from stillhouse.controller.cluster.settings import Settings
 from stillhouse.spec.models import DistillationSpec
@@ -128,10 +135,10 @@ def _template(
         resources=resources,
     )
     container["command"] += ["--host", "0.0.0.0", "--allow-plaintext"]  # noqa: S104 - a NetworkPolicy guards it
-    container["env"] += [
-        {"name": "STILLHOUSE_METRICS_PORT", "value": str(METRICS_PORT)},
-        {"name": "STILLHOUSE_DRAIN_SECONDS", "value": str(_DRAIN_SECONDS)},
-    ]
+    own = {"STILLHOUSE_METRICS_PORT": METRICS_PORT, "STILLHOUSE_DRAIN_SECONDS": _DRAIN_SECONDS}
+    container["env"] = environment(
+        container["env"], [{"name": name, "value": str(value)} for name, value in own.items()]
+    )
     container["ports"] = [
         {"name": "grpc", "containerPort": STUDENT_PORT},
         {"name": "metrics", "containerPort": METRICS_PORT},

@@ -159,11 +159,9 @@ def test_retry_after_is_handed_on_and_not_slept_through(
 ) -> None:
     server.says(status, "busy", Retry_After="2")
     started = time.monotonic()
+    call = (lambda: api.get(JOBS, "team", "x")) if method == "GET" else lambda: api.patch(JOBS, "team", "x", {})
     with pytest.raises(error) as raised:
-        if method == "GET":
-            api.get(JOBS, "team", "x")
-        else:
-            api.patch(JOBS, "team", "x", {})
+        call()
     assert (raised.value.retry_after_seconds, raised.value.message) == (2.0, "Job team/x: busy")
     assert time.monotonic() - started < 1.5
     assert len(server.asked) == 1

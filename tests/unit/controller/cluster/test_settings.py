@@ -74,7 +74,7 @@ def test_what_is_wrong_is_named_with_file_and_path(tmp_path: Path, change: Json,
 @pytest.mark.parametrize("text", ["", "- a", "a: [", b"\xff\xfe\xff", "day: 2030-13-45", "[" * 3000, "5"])
 def test_a_file_that_is_no_mapping_is_refused_by_its_name(tmp_path: Path, text: str | bytes) -> None:
     file = tmp_path / "settings.yaml"
-    with pytest.raises(InvalidArgument, match="settings.yaml"):
+    with pytest.raises(InvalidArgument, match=r"settings\.yaml"):
         read(file, text)
 
 
