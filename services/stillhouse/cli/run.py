@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 from pathlib import Path
@@ -53,6 +54,7 @@ def run(
     from stillhouse.controller.run_lock import exclusive, run_directory
     from stillhouse.controller.runner import Runner
     from stillhouse.rpc.process import stop_on_signals
+    from stillhouse.rpc.tracing import configure_tracing, span
 
     screen = console()
     distillation = load_file(file, overrides)
@@ -73,11 +75,12 @@ def run(
         _print_estimate(screen, made, opened)
         return
     directory, sizes = run_directory(opened.uri, name), spec.serve
+    configure_tracing("stillhouse", os.environ)
     with exclusive(directory) as lock, stop_on_signals() as stopping:
         backend = LocalBackend(directory, opened.uri, slots=sizes.slots, context_tokens=sizes.context_tokens, lock=lock)
         screen.print(f"run    {name}\nstore  {opened.uri}\nlog    {backend.log_file}", soft_wrap=True, markup=False)
         try:
-            with view_for(screen) as view:
+            with span(f"distillation {name}", begins=True), view_for(screen) as view:
                 result = Runner(distillation, inputs, opened, backend, view.show).run(stopping.event)
         finally:
             backend.close()

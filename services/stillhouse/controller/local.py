@@ -15,8 +15,9 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from stillhouse.controller.plan import Observation, PlannedStep
-from stillhouse.errors import EXIT_TEMPORARY, InvalidArgument
+from stillhouse.errors import EXIT_DONE, EXIT_TEMPORARY, InvalidArgument
 from stillhouse.rpc.subprocesses import JobProcess, end_process, free_port, start_job, start_python
+from stillhouse.rpc.tracing import Span, begin, following
 from stillhouse.v1.artifact_pb2 import Artifact
 
 _STOP_SECONDS = 30.0
@@ -29,6 +30,8 @@ class _Job:
     run: JobProcess
     server: subprocess.Popen[bytes] | None
     attempts: int
+    span: Span
+    """Of the stage on this machine, from the process's start to its end."""
     ended_at: float = 0.0
     server_exit_code: int | None = None
     """Of a server that went away while the job needed it."""
@@ -71,19 +74,20 @@ class LocalBackend:
         previous = self._jobs.get(step.key)
         attempts = previous.attempts + 1 if previous else 1
         server, address = None, ""
-        if step.serves is not None:
-            port = free_port()
-            server, address = self.serve(step.serves, port=port), f"127.0.0.1:{port}"
-        request = self._request(step, address)
-        run = start_job(
-            f"stillhouse.{step.service}",
-            request,
-            name=step.name,
-            directory=self._directory,
-            log=self.log_file,
-            inherited=self._inherited,
-        )
-        self._jobs[step.key] = _Job(step, run, server, attempts)
+        span = begin(f"step {step.name}", attributes={"stillhouse.key": step.key, "stillhouse.attempt": attempts})
+        with following(span.trace_parent):
+            if step.serves is not None:
+                port = free_port()
+                server, address = self.serve(step.serves, port=port), f"127.0.0.1:{port}"
+            run = start_job(
+                f"stillhouse.{step.service}",
+                self._request(step, address),
+                name=step.name,
+                directory=self._directory,
+                log=self.log_file,
+                inherited=self._inherited,
+            )
+        self._jobs[step.key] = _Job(step, run, server, attempts, span)
 
     def serve(self, model: Artifact, *, port: int) -> subprocess.Popen[bytes]:
         """A student-inference server of that model on loopback."""
@@ -110,6 +114,8 @@ class LocalBackend:
         deadline = time.monotonic() + _STOP_SECONDS
         for job in self._jobs.values():
             _end(job, max(deadline - time.monotonic(), 0.1))
+            if not job.ended_at:
+                job.span.end("stopped")
 
     def _observe(self, job: _Job) -> Observation:
         exit_code = job.run.process.poll()
@@ -119,6 +125,7 @@ class LocalBackend:
         if not job.ended_at:
             job.ended_at = time.monotonic()
             _end(job, 0)
+            job.span.end("" if exit_code == EXIT_DONE else f"exit {exit_code}")
         message = job.run.exit_message()
         if job.server_exit_code is not None:
             exit_code = job.server_exit_code or EXIT_TEMPORARY  # a server that says it is done has left its job alone

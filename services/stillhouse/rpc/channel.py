@@ -14,6 +14,8 @@ import grpc
 
 from stillhouse.errors import InvalidArgument, NotFound
 from stillhouse.rpc.config import DEFAULT_MESSAGE_BYTES, is_loopback
+from stillhouse.rpc.traced_calls import begin_call
+from stillhouse.rpc.tracing import is_tracing, trace_parent
 
 _RETRIES = {
     "methodConfig": [
@@ -66,7 +68,9 @@ def open_channel(
         channel = grpc.secure_channel(address, credentials, options=options)
     else:
         channel = grpc.insecure_channel(address, options=options)
-    return channel if token is None else grpc.intercept_channel(channel, _Bearer(token))
+    if token is None and not (is_tracing() or trace_parent()):
+        return channel
+    return grpc.intercept_channel(channel, _Headers(token))
 
 
 class _Details(NamedTuple):
@@ -80,19 +84,23 @@ class _Details(NamedTuple):
     compression: grpc.Compression | None
 
 
-class _Bearer(
+class _Headers(
     grpc.UnaryUnaryClientInterceptor,
     grpc.UnaryStreamClientInterceptor,
     grpc.StreamUnaryClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    """Adds the token to every call. Call credentials would do so too, but not on a plain text channel to loopback."""
+    """Adds the token and the trace to every call, which is a span where spans are sent.
 
-    def __init__(self, token: str) -> None:
-        self._header = ("authorization", f"Bearer {token}")
+    Call credentials would add the token too, but not on a plain text channel to loopback.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        self._headers = [("authorization", f"Bearer {token}")] if token is not None else []
 
     def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
-        metadata = [*(details.metadata or ()), self._header]
+        metadata = [*(details.metadata or ()), *self._headers]
+        done = begin_call(details.method, metadata)
         named = _Details(
             details.method,
             details.timeout,
@@ -101,7 +109,9 @@ class _Bearer(
             getattr(details, "wait_for_ready", None),
             getattr(details, "compression", None),
         )
-        return continuation(named, request)
+        call = continuation(named, request)
+        call.add_done_callback(done)
+        return call
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """See the class."""

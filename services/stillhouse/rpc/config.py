@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stillhouse.errors import InvalidArgument
 
+METRICS_PORT_VARIABLE = "STILLHOUSE_METRICS_PORT"
 DEFAULT_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
@@ -42,11 +43,15 @@ class ServerConfig:
     """Calls worked on at the same time."""
     drain_seconds: float = 30.0
     """How long calls in flight may take after a SIGTERM."""
+    metrics_port: int | None = None
+    """Where Prometheus reads metrics, on all interfaces, 0 for any free port; without it there are none."""
 
     def __post_init__(self) -> None:
         """Raises InvalidArgument for what can't be served."""
         if not 0 <= self.port <= 65535:
             raise InvalidArgument(f"port {self.port} is not between 0 and 65535", field="port")
+        if not 0 <= (self.metrics_port or 0) <= 65535:
+            raise InvalidArgument(f"metrics port {self.metrics_port} is not between 0 and 65535", field="metrics_port")
         if self.workers < 1 or self.max_message_bytes < 1 or not 0 <= self.drain_seconds < math.inf:
             raise InvalidArgument("workers and max_message_bytes are at least 1, drain_seconds at least 0 and finite")
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -91,6 +96,7 @@ class ServerConfig:
             max_message_bytes=int(_number(environ, "STILLHOUSE_MAX_MESSAGE_BYTES", default.max_message_bytes)),
             workers=int(_number(environ, "STILLHOUSE_WORKERS", default.workers)),
             drain_seconds=_number(environ, "STILLHOUSE_DRAIN_SECONDS", default.drain_seconds),
+            metrics_port=metrics_port(environ),
         )
 
     def with_arguments(self, options: argparse.Namespace) -> ServerConfig:
@@ -115,6 +121,11 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-plaintext", action="store_true", help="serve without TLS beyond loopback")
     parser.add_argument("--workers", type=int, help="calls worked on at the same time")
     parser.add_argument("--drain-seconds", type=float, help="time for calls in flight after SIGTERM")
+
+
+def metrics_port(environ: Mapping[str, str]) -> int | None:
+    """STILLHOUSE_METRICS_PORT, None where it is not set. Raises InvalidArgument for what is no number."""
+    return int(_number(environ, METRICS_PORT_VARIABLE, 0)) if environ.get(METRICS_PORT_VARIABLE) else None
 
 
 def is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, NoReturn, cast
 
 import grpc
@@ -21,6 +22,9 @@ _OPEN_METHODS = "/grpc.health.v1.Health/"
 # A channel tries UNAVAILABLE again by itself. What a method said is not for it to repeat: a batch call would do its
 # work over; whoever called decides, with RetryInfo at hand. See gRPC's A6, "pushback".
 _NO_TRANSPORT_RETRY = ("grpc-retry-pushback-ms", "-1")
+
+INFRASTRUCTURE = "/grpc."
+"""Methods of gRPC's own services, health and reflection, begin so."""
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
@@ -43,7 +47,7 @@ class CallInterceptor(grpc.ServerInterceptor):
             return None
         method = handler_call_details.method
         refused = not self._admits(handler_call_details)
-        return _with_behaviour(handler, lambda behaviour: self._guarded(behaviour, method, refused=refused))
+        return with_behaviour(handler, lambda behaviour: self._guarded(behaviour, method, refused=refused))
 
     def _admits(self, details: grpc.HandlerCallDetails) -> bool:
         if self._expected is None or details.method.startswith(_OPEN_METHODS):
@@ -79,9 +83,10 @@ class _Status(NamedTuple):
     trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
-def _with_behaviour(
+def with_behaviour(
     handler: grpc.RpcMethodHandler[Any, Any], guarded: Callable[[Behaviour], tuple[Behaviour, Behaviour]]
 ) -> grpc.RpcMethodHandler[Any, Any]:
+    """The handler with another behaviour: `guarded` makes one that answers once, and one that answers in a stream."""
     kinds: tuple[tuple[str, Callable[..., Any], int], ...] = (
         ("unary_unary", grpc.unary_unary_rpc_method_handler, 0),
         ("unary_stream", grpc.unary_stream_rpc_method_handler, 1),
@@ -98,6 +103,34 @@ def _with_behaviour(
             )
             return made
     return handler
+
+
+def surrounded(
+    behaviour: Behaviour, around: Callable[[grpc.ServicerContext], AbstractContextManager[None]]
+) -> tuple[Behaviour, Behaviour]:
+    """The behaviour within `around`, for `with_behaviour`; a stream's lasts as long as the stream."""
+
+    def unary(request: Any, context: grpc.ServicerContext) -> Any:
+        with around(context):
+            return behaviour(request, context)
+
+    def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        with around(context):
+            yield from behaviour(request, context)
+
+    return unary, stream
+
+
+def final_code(context: grpc.ServicerContext, error: BaseException | None) -> grpc.StatusCode:
+    """How a call ends whose behaviour has returned or raised `error`."""
+    code: grpc.StatusCode | None = cast("Any", context).code()
+    if code is not None:
+        return code
+    if not context.is_active() or isinstance(error, GeneratorExit):
+        remaining = context.time_remaining()
+        has_expired = remaining is not None and remaining <= 0
+        return grpc.StatusCode.DEADLINE_EXCEEDED if has_expired else grpc.StatusCode.CANCELLED
+    return grpc.StatusCode.OK if error is None else grpc.StatusCode.UNKNOWN
 
 
 def _refuse(context: grpc.ServicerContext) -> NoReturn:

@@ -24,6 +24,7 @@ from stillhouse.rpc.logs import configure_logging
 from stillhouse.rpc.operation import Operation
 from stillhouse.rpc.process import StopRequest, stop_on_signals, watch_runner
 from stillhouse.rpc.status import classified, exit_code_of, status_of
+from stillhouse.rpc.tracing import configure_tracing, span
 
 TERMINATION_LOG_VARIABLE = "STILLHOUSE_TERMINATION_LOG"
 _TERMINATION_LOG = Path("/dev/termination-log")
@@ -51,6 +52,7 @@ def job_main(
     commands.add_parser("serve", help="offer the same over gRPC", add_help=False)
     options = parser.parse_args(arguments)
     configure_logging(service)
+    configure_tracing(service, os.environ)
     with stop_on_signals() as stop:
         watch_runner(stop, os.environ)
         return run_request(operations, options.request, stop, os.environ)
@@ -63,7 +65,9 @@ def run_request(
     log = structlog.get_logger("stillhouse.job")
     try:
         request = read_request(uri)
-        execute(_operation_for(operations, request), request, stopping=stop.event)
+        operation = _operation_for(operations, request)
+        with span(operation.stage, attributes={"stillhouse.stage": operation.stage}, everywhere=True):
+            execute(operation, request, stopping=stop.event)
         error: BaseException | None = None
     except Exception as exc:
         error = exc

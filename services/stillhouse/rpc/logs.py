@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from stillhouse.rpc.tracing import trace_id
+
 _SECRET_NAME = re.compile(
     r"(^|_)(token|password|secret|authorization|credentials?|api_key|access_key|secret_key)$", re.I
 )
@@ -21,13 +23,22 @@ _HIDDEN = "[hidden]"
 
 
 def configure_logging(service: str, stream: TextIO | None = None) -> None:
-    """Sends structlog and the standard library's warnings to `stream`, one event a line, with `service` in it.
+    """Sends structlog and the standard library's warnings to `stream`, one event a line, with `service` in it, and
+    `trace_id` where the work belongs to a trace.
 
     The stream is standard error where none is given.
     """
     stream = stream or sys.stderr
+
+    def add_origin(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
+        event.setdefault("service", service)
+        if trace := trace_id():
+            event.setdefault("trace_id", trace)
+        return event
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_origin,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
@@ -44,7 +55,6 @@ def configure_logging(service: str, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(service=service)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -10,7 +10,9 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
@@ -30,8 +32,23 @@ from stillhouse.rpc.config import ServerConfig, add_server_arguments
 from stillhouse.rpc.interceptors import CallInterceptor
 from stillhouse.rpc.logs import configure_logging
 from stillhouse.rpc.process import stop_on_signals, watch_runner
+from stillhouse.rpc.traced_calls import TracingInterceptor
+from stillhouse.rpc.tracing import configure_tracing
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from stillhouse.rpc.metrics import MetricsListener
 
 AddServices = Callable[[grpc.Server], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What Prometheus reads of a server; whoever has more to say registers it."""
+
+    registry: CollectorRegistry
+    listener: MetricsListener
 
 
 class RunningServer:
@@ -44,6 +61,7 @@ class RunningServer:
         config: ServerConfig,
         port: int,
         names: Sequence[str],
+        metrics: Metrics | None,
     ) -> None:
         """Made by `start_server`."""
         self._server = server
@@ -54,6 +72,7 @@ class RunningServer:
         self.drain_seconds = config.drain_seconds
         self.port = port
         self.address = _join(config.host, port)
+        self.metrics = metrics
 
     def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - it is a setter
         """Says by the health service whether this server can do its work. A server that stops stays NOT_SERVING."""
@@ -76,6 +95,8 @@ class RunningServer:
             self._is_stopping = True
         self._health.enter_graceful_shutdown()
         self._server.stop(self.drain_seconds if drain_seconds is None else drain_seconds).wait()
+        if self.metrics is not None:
+            self.metrics.listener.close()
 
 
 def start_server(config: ServerConfig, add_services: AddServices, *, serving: bool = True) -> RunningServer:
@@ -86,9 +107,10 @@ def start_server(config: ServerConfig, add_services: AddServices, *, serving: bo
     """
     config.check_exposure()
     credentials = _credentials(config)
+    metrics, interceptors = _metrics(config)
     server = grpc.server(
         ThreadPoolExecutor(max_workers=config.workers, thread_name_prefix="rpc"),
-        interceptors=[CallInterceptor(config.token)],
+        interceptors=[TracingInterceptor(), *interceptors, CallInterceptor(config.token)],
         options=[
             ("grpc.max_receive_message_length", config.max_message_bytes),
             ("grpc.max_send_message_length", config.max_message_bytes),
@@ -100,7 +122,13 @@ def start_server(config: ServerConfig, add_services: AddServices, *, serving: bo
     servicer = health.HealthServicer(experimental_non_blocking=True)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    running = RunningServer(server, servicer, config, _bind(server, config, credentials), names)
+    try:
+        port = _bind(server, config, credentials)
+    except StillhouseError:
+        if metrics is not None:
+            metrics.listener.close()
+        raise
+    running = RunningServer(server, servicer, config, port, names, metrics)
     running.set_serving(serving)
     server.start()
     return running
@@ -129,6 +157,7 @@ def serve_main(service: str, add_services: AddServices, argv: Sequence[str]) -> 
     add_server_arguments(parser)
     options = parser.parse_args(list(argv))
     configure_logging(service)
+    configure_tracing(service, os.environ)
     log = structlog.get_logger("stillhouse.rpc")
     try:
         config = ServerConfig.from_env(os.environ).with_arguments(options)
@@ -138,6 +167,15 @@ def serve_main(service: str, add_services: AddServices, argv: Sequence[str]) -> 
         return EXIT_USAGE if isinstance(exc, InvalidArgument) else exc.exit_code
     facts = {"address": server.address, "tls": config.is_secure, "authenticated": config.token is not None}
     return serve_until_terminated(server, announce=lambda: log.info("serving", **facts))
+
+
+def _metrics(config: ServerConfig) -> tuple[Metrics | None, list[grpc.ServerInterceptor]]:
+    if config.metrics_port is None:
+        return None, []
+    from stillhouse.rpc.metrics import MetricsInterceptor, MetricsListener, process_registry
+
+    registry = process_registry()
+    return Metrics(registry, MetricsListener(config.metrics_port, registry)), [MetricsInterceptor(registry)]
 
 
 def _bind(server: grpc.Server, config: ServerConfig, credentials: grpc.ServerCredentials | None) -> int:

@@ -23,8 +23,10 @@ from google.rpc.status_pb2 import Status
 
 from stillhouse.artifacts.messages import message_json
 from stillhouse.errors import EXIT_PERMANENT, EXIT_TERMINATED
+from stillhouse.rpc.config import METRICS_PORT_VARIABLE
 from stillhouse.rpc.job import TERMINATION_LOG_VARIABLE
 from stillhouse.rpc.process import WATCH_STDIN_VARIABLE
+from stillhouse.rpc.tracing import TRACE_PARENT_VARIABLE, trace_parent
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,19 @@ def start_python(
     """A process of ours whose standard input is a pipe from here: when this process is gone, however it went, the pipe
     ends and the other stops too. End it with `end_process`, which closes the pipe.
 
-    Its output goes to `output`, else where this process's goes.
+    Its output goes to `output`, else where this process's goes. It belongs to the trace of whoever starts it.
     """
+    given = {WATCH_STDIN_VARIABLE: "1", **(environment or {})}
+    if parent := trace_parent():
+        given[TRACE_PARENT_VARIABLE] = parent
+    # The port for metrics is this process's.
+    inherited_variables = {name: value for name, value in os.environ.items() if name != METRICS_PORT_VARIABLE}
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,
-        env={**os.environ, WATCH_STDIN_VARIABLE: "1", **(environment or {})},
+        env=inherited_variables | given,
         start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others in order
         pass_fds=tuple(inherited),
     )

@@ -11,6 +11,7 @@ from stillhouse.rpc.process import hold_signals
 if __name__ == "__main__":
     hold_signals()
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ import structlog
 from stillhouse.errors import EXIT_USAGE, InvalidArgument, StillhouseError
 from stillhouse.rpc.logs import configure_logging
 from stillhouse.rpc.server import RunningServer, serve_until_terminated, start_server
+from stillhouse.rpc.tracing import configure_tracing
 from stillhouse.student_inference.config import StudentConfig
 from stillhouse.student_inference.engine import Engine
 from stillhouse.student_inference.model_file import ModelFile, locate_model
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("usage: python -m stillhouse.student_inference serve --model FILE|sha256:HEX [...]\n")
         return EXIT_USAGE
     configure_logging("student_inference")
+    configure_tracing("student_inference", os.environ)
     try:
         return _serve(StudentConfig.from_arguments(arguments[1:]))
     except StillhouseError as exc:
@@ -59,6 +62,10 @@ def _serve(config: StudentConfig) -> int:
     try:
         with abandoned_on_signals():
             engine = _load(model, config)
+        if server.metrics is not None:
+            from stillhouse.student_inference.metrics import measure
+
+            measure(engine, model.sha256, server.metrics.registry)
         servicer.attach(engine)
         server.set_serving(True)
         return serve_until_terminated(server, announce=lambda: _announce(server, engine, model))

@@ -58,6 +58,12 @@ class Admission:
         self._mean_seconds = 1.0
 
     @property
+    def busy(self) -> int:
+        """Requests that hold a slot."""
+        with self._changed:
+            return self._busy
+
+    @property
     def waiting(self) -> int:
         """Requests in the queue."""
         with self._changed:

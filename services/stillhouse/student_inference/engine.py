@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +88,9 @@ class Engine:
         self._llama, port, key = start_llama(model.path, header, config)
         self._listener = Listener(port, key)
         self.http_port = port
-        self._admission = Admission(config.parallel, config.queue)
+        self.admission = Admission(config.parallel, config.queue)
+        self.on_usage: Callable[[Usage], None] = lambda _usage: None
+        """Hears of every answer that came to its end."""
         self._probed: set[str] = set()
         self._alphabet = Alphabet(header)
         self.facts = self._read_facts(header, model, min(requested_layers(config.gpu_layers), header.layers + 1))
@@ -111,7 +113,7 @@ class Engine:
         """
         if question.constraint is not None:
             self._alphabet.check(question.constraint.characters)
-        with self._admission.slot(stop) as queue_seconds:
+        with self.admission.slot(stop) as queue_seconds:
             if question.constraint is not None and question.constraint.probe:
                 self._probe(question.constraint, stop)
             yield from self._generate(question, stop, queue_seconds)
@@ -149,7 +151,9 @@ class Engine:
         worker = threading.Thread(target=work, name="generation", daemon=True)
         worker.start()
         try:
-            yield from _pieces(chunks, question, stop, queue_seconds)
+            usage = yield from _pieces(chunks, question, stop, queue_seconds)
+            if usage is not None:
+                self.on_usage(usage)
         finally:
             # The slot is free only once llama.cpp has let go of it: after the token or the part of a prompt in work.
             closed.set()
@@ -187,7 +191,8 @@ def _request(question: Question, context_tokens: int) -> Mapping[str, object]:
 
 def _pieces(
     chunks: queue.SimpleQueue[Mapping[str, Any] | None], question: Question, stop: Stop, queue_seconds: float
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, Usage | None]:
+    """The answer; what it took is returned."""
     kept: list[str] | None = [] if question.constraint is not None and question.constraint.is_json else None
     while True:
         try:
@@ -210,7 +215,7 @@ def _pieces(
         if piece.text or piece.finish:
             yield piece
         if piece.finish:
-            return
+            return piece.usage
 
 
 def _piece(chunk: Mapping[str, Any], queue_seconds: float) -> Piece:

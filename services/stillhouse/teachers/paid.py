@@ -27,6 +27,7 @@ from stillhouse.teachers.patience import Patience, ServerHealth, Trouble
 from stillhouse.teachers.prices import FREE, Price
 from stillhouse.teachers.tally import Tally
 from stillhouse.teachers.teacher import Answer, Question, Teacher
+from stillhouse.teachers.traced import traced_ask
 
 DEFAULT_DEADLINE_SECONDS = 300.0
 _LOG_THREADS = 16
@@ -230,7 +231,7 @@ class PaidTeacher:
         """One call of the provider; what may pass is returned, what will not is raised."""
         self._tally.started()
         try:
-            answer = await self._teacher.ask(question, deadline_seconds=self._deadline_seconds)
+            answer = await traced_ask(self._teacher, question, deadline_seconds=self._deadline_seconds)
             turn.succeeded(answer.prompt_tokens + answer.completion_tokens + answer.thinking_tokens)
             self._health.succeeded()
             return answer

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stillhouse.errors import InvalidArgument
-from stillhouse.rpc.config import is_loopback
+from stillhouse.rpc.config import is_loopback, metrics_port
 from stillhouse.vertex_emulator.desk import Conditions
 
 TOKEN_VARIABLE = "STILLHOUSE_EMULATOR_TOKEN"  # noqa: S105 - the name of a variable
@@ -40,10 +40,12 @@ class EmulatorConfig:
     conditions: Conditions = field(default_factory=Conditions)
     bill_log: Path | None = None
     stats: Path | None = None
+    metrics_port: int | None = None
+    """Where Prometheus reads the bill, on all interfaces: STILLHOUSE_METRICS_PORT; without it nowhere."""
 
     def __post_init__(self) -> None:
         """Raises InvalidArgument for what can't be served, and for plain text beyond loopback that nobody asked for."""
-        for port in (self.port, self.openai_port or 0):
+        for port in (self.port, self.openai_port or 0, self.metrics_port or 0):
             if not 0 <= port <= 65_535:
                 raise InvalidArgument(f"port {port} is not between 0 and 65535", field="port")
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -91,6 +93,7 @@ class EmulatorConfig:
             ),
             bill_log=options.bill_log,
             stats=options.stats,
+            metrics_port=metrics_port(environ),
         )
 
 

@@ -61,6 +61,10 @@ async def emulator(config: EmulatorConfig) -> AsyncIterator[RunningEmulator]:
     async with AsyncExitStack() as stack:
         desk = Desk(model, config.conditions, Bill(_price, log=config.bill_log, stats=config.stats), seed=config.seed)
         stack.callback(desk.close)
+        if config.metrics_port is not None:
+            from stillhouse.vertex_emulator.metrics import serve_metrics
+
+            stack.callback(serve_metrics(config.metrics_port, desk.bill).close)
         port = await _open_grpc(config, desk, tls, stack)
         openai_url = None
         if config.openai_port is not None:

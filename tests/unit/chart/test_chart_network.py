@@ -102,7 +102,7 @@ STORE_USERS = [
     *STAGES,
     *(f"{name} service" for name in SERVICES if name != "scorer"),
 ]
-MEASURED = ["controller", "student", *STAGES, *(f"{name} service" for name in SERVICES)]
+MEASURED = ["controller", "emulator", "student", *STAGES, *(f"{name} service" for name in SERVICES)]
 SERVED = [f"{name} service" for name in SERVICES]
 
 

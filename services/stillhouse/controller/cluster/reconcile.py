@@ -23,6 +23,7 @@ from stillhouse.controller.cluster.settings import Settings
 from stillhouse.controller.cluster.sources import Sources
 from stillhouse.controller.cluster.status import Job, View, invalid_status, status_of
 from stillhouse.controller.cluster.students import Students
+from stillhouse.controller.cluster.traces import record_outcome
 from stillhouse.controller.plan import Plan, PlannedStep, Start, StepState, Stop, plan
 from stillhouse.controller.requests import Inputs, check
 from stillhouse.controller.runs import write_run
@@ -34,6 +35,7 @@ from stillhouse.v1.artifact_pb2 import Manifest
 
 Json = dict[str, Any]
 Clock = Callable[[], float]
+OnStatus = Callable[[str, str, Json | None], None]
 
 IDLE_SECONDS = 600.0
 _log = structlog.get_logger("stillhouse.controller")
@@ -70,12 +72,17 @@ class Reconciler:
         *,
         open_store: Callable[[str], Store] = Store.open,
         clock: Clock = time.time,
+        on_status: OnStatus = lambda _namespace, _name, _status: None,
     ) -> None:
-        """`clock` gives seconds since the epoch."""
+        """`clock` gives seconds since the epoch.
+
+        `on_status` hears namespace, name and status of every look; None of a Distillation that is gone.
+        """
         self._api = api
         self._settings = settings
         self._open_store = open_store
         self._clock = clock
+        self._on_status = on_status
         self._sources = Sources()
         self._students = Students(api, settings, open_store)
         self._manifests: dict[str, FoundManifests] = {}
@@ -90,6 +97,7 @@ class Reconciler:
         if body is None:
             self._sources.forget(run)
             self._manifests.pop(run, None)
+            self._on_status(namespace, name, None)
             return None
         if body["metadata"].get("deletionTimestamp"):
             return deletion.carry_out(self._api, body, self._store(body))
@@ -176,6 +184,7 @@ class Reconciler:
     def _say(self, body: Json, status: Json) -> None:
         """Events first: whoever dies between them and the status says them again, under the same names."""
         previous = body.get("status", {})
+        self._on_status(body["metadata"]["namespace"], body["metadata"]["name"], status)
         if status == previous:
             return
         stamp = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -192,6 +201,7 @@ class Reconciler:
                 message=happening.message,
             )
         self._api.replace_status(DISTILLATIONS, namespace, {**body, "status": status})
+        record_outcome(body, status, trace_parent(body), end_seconds=self._clock())
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
