@@ -143,6 +143,7 @@ class Reconciler:
             spec,
             self._settings,
             subject.store,
+            now=self._clock(),
             trace_parent=trace_parent(subject.body),
         )
         manifests = self._manifests.setdefault(run, FoundManifests(subject.store))
