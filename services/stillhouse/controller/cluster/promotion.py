@@ -26,6 +26,8 @@ class Candidate:
     """Its gates."""
     served_because: str = ""
     """Of one that is served: what was said when it took over."""
+    served_by: str = ""
+    """Of one that is served: the Distillation that sees to it; others may have made the same model."""
 
 
 @dataclass(frozen=True)

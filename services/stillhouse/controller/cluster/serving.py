@@ -90,6 +90,7 @@ def served_candidate(deployment: Json | None) -> Candidate | None:
         validation_sha256=said.get(f"{_PREFIX}validation", ""),
         evaluated_at=float(said.get(f"{_PREFIX}evaluated-at", "0")),
         served_because=said.get(f"{_PREFIX}because", ""),
+        served_by=said.get(f"{_PREFIX}distillation", ""),
     )
 
 
@@ -116,9 +117,10 @@ def _annotations(candidate: Candidate, store_uri: str) -> dict[str, str]:
         f"{_PREFIX}model": candidate.model_sha256,
         f"{_PREFIX}evaluation": candidate.evaluation_key,
         f"{_PREFIX}validation": candidate.validation_sha256,
-        f"{_PREFIX}evaluated-at": f"{candidate.evaluated_at:.3f}",
+        f"{_PREFIX}evaluated-at": repr(candidate.evaluated_at),  # exact: who comes later is decided by it
         f"{_PREFIX}store": store_uri,
         f"{_PREFIX}because": candidate.served_because,
+        f"{_PREFIX}distillation": candidate.served_by,
     }
 
 

@@ -25,7 +25,7 @@ from stillhouse.controller.cluster.api import (
 )
 from stillhouse.controller.cluster.jobs import TEMPLATE_ANNOTATION, Owner
 from stillhouse.controller.cluster.observing import pod_note
-from stillhouse.controller.cluster.promotion import Candidate, decide
+from stillhouse.controller.cluster.promotion import Candidate, Decision, decide
 from stillhouse.controller.cluster.serving import (
     STUDENT_LABEL,
     is_available,
@@ -37,7 +37,7 @@ from stillhouse.controller.cluster.settings import Settings
 from stillhouse.controller.cluster.status import Serving
 from stillhouse.controller.plan import Plan, StepState, gates_passed
 from stillhouse.dataset.paired import PairedDifference, paired_difference
-from stillhouse.errors import FailedPrecondition
+from stillhouse.errors import FailedPrecondition, PermanentError
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult
 from stillhouse.v1.exporter_pb2 import ExportResult
 
@@ -79,15 +79,22 @@ class Students:
             pins=pins,
             compare=lambda new, old: self._compare(subject.store, new, deployment or {}, old),
         )
-        wanted = _wanted(decision.model_sha256, candidate, served, own_pin=_digest(pin or ""), peers=peers)
-        if wanted is not None:
-            because = decision.message
-            deployment = self._put(subject, name, replace(wanted, served_because=because), deployment)
-        ours = candidate is not None and decision.model_sha256 == candidate.model_sha256
+        mine = candidate is not None and decision.model_sha256 == candidate.model_sha256
+        own_pin = _digest(pin or "")
+        wanted = _wanted(decision.model_sha256, candidate, served, own_pin=own_pin, owner=subject.owner, peers=peers)
+        try:
+            if wanted is not None:
+                because = _because(decision, wanted, served)
+                wanted = replace(wanted, served_because=because, served_by=subject.owner.name)
+                deployment = self._put(subject, name, wanted, deployment)
+            elif deployment is not None and served is not None and (mine or served.model_sha256 == own_pin):
+                self._join(subject, deployment)
+        except _NameTaken as exc:
+            return Serving(is_ours=False, is_ready=False, reason="NameTaken", message=exc.message)
         ready = deployment is not None and is_available(deployment)
-        reason = "Serving" if ours and decision.reason == "Promoted" else decision.reason
-        note = "" if ready or not ours else self._note(subject.namespace, name)
-        return Serving(is_ours=ours, is_ready=ready, reason=reason, message=note or decision.message)
+        reason = "Serving" if mine and decision.reason == "Promoted" else decision.reason
+        note = "" if ready or not mine else self._note(subject.namespace, name)
+        return Serving(is_ours=mine, is_ready=ready, reason=reason, message=note or decision.message)
 
     @staticmethod
     def validation_of(current: Plan) -> str:
@@ -110,8 +117,11 @@ class Students:
         ]
 
     def _compare(self, store: Store, new: Candidate, deployment: Json, old: Candidate) -> PairedDifference:
-        old_store = self._open_store(store_of(deployment) or store.uri)
-        return paired_difference(_scores(store, new.evaluation_key), _scores(old_store, old.evaluation_key))
+        try:
+            baseline = _scores(self._open_store(store_of(deployment) or store.uri), old.evaluation_key)
+        except PermanentError as exc:
+            raise FailedPrecondition(f"what is served can't be compared with: {exc.message}") from exc
+        return paired_difference(_scores(store, new.evaluation_key), baseline)
 
     def _put(self, subject: Subject, name: str, candidate: Candidate, deployment: Json | None) -> Json:
         """Sees to the objects; returns the Deployment."""
@@ -130,11 +140,25 @@ class Students:
             owners=list(owners.values()),
             resource_version=metadata.get("resourceVersion", ""),
         )
+        found = [
+            (kind, body, self._api.get(kind, subject.namespace, body["metadata"]["name"]))
+            for kind, body in zip(_AROUND, around, strict=True)
+        ]
         # What stands around it first: a new pod that is ready must be reachable.
-        for kind, body in zip(_AROUND, around, strict=True):
-            there = self._api.get(kind, subject.namespace, body["metadata"]["name"])
-            self._apply(kind, subject.namespace, body, there)
-        return self._apply(DEPLOYMENTS, subject.namespace, wanted, deployment)
+        objects = [*found, (DEPLOYMENTS, wanted, deployment)]
+        for kind, _, there in objects:
+            _check_ours(kind, there, name)
+        return [self._apply(kind, subject.namespace, body, there) for kind, body, there in objects][-1]
+
+    def _join(self, subject: Subject, deployment: Json) -> None:
+        """The student stays while one who wants its model does. Who sees to it tells the rest of its objects."""
+        metadata = deployment["metadata"]
+        references = metadata.get("ownerReferences", [])
+        if subject.owner.uid in {reference["uid"] for reference in references}:
+            return
+        owners = [*references, subject.owner.reference()]
+        body = {"metadata": {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}}
+        self._api.patch(DEPLOYMENTS, subject.namespace, metadata["name"], body)
 
     def _apply(self, kind: Kind, namespace: str, wanted: Json, there: Json | None) -> Json:
         """Writes an object unless it was written like this before."""
@@ -153,19 +177,61 @@ def student_name(body: Mapping[str, Any]) -> str:
     return named
 
 
+class _NameTaken(FailedPrecondition):
+    """Somebody else's object has the student's name."""
+
+
+def _check_ours(kind: Kind, there: Json | None, student: str) -> None:
+    if there is not None and there["metadata"].get("labels", {}).get(STUDENT_LABEL) != student:
+        title = f"{kind.name} {there['metadata']['namespace']}/{there['metadata']['name']}"
+        raise _NameTaken(f"{title} is there already and is not a student's: give serve.name another value")
+
+
 def _wanted(
-    model_sha256: str, candidate: Candidate | None, served: Candidate | None, *, own_pin: str, peers: list[Json]
+    model_sha256: str,
+    candidate: Candidate | None,
+    served: Candidate | None,
+    *,
+    own_pin: str,
+    owner: Owner,
+    peers: list[Json],
 ) -> Candidate | None:
     """What this Distillation has to write: its own model, or a pinned one that no other Distillation made."""
+    is_served = served is not None and served.model_sha256 == model_sha256
+    others = [peer for peer in peers if peer["metadata"]["uid"] != owner.uid]
     if candidate is not None and model_sha256 == candidate.model_sha256:
-        return candidate
-    if not own_pin or model_sha256 != own_pin:
+        kept = served if is_served else None
+        return candidate if kept is None or _sees_to(owner.name, candidate, kept, others) else None
+    if not own_pin or model_sha256 != own_pin or is_served:
         return None
-    if served is not None and served.model_sha256 == own_pin:
-        return None
-    if any(peer.get("status", {}).get("modelSha256") == own_pin for peer in peers):
+    if any(_has_made(peer, own_pin) and not peer["spec"].get("suspend") for peer in others):
         return None  # its own Distillation sees to it
     return Candidate(own_pin, evaluation_key="", validation_sha256="", evaluated_at=0.0)
+
+
+def _sees_to(name: str, candidate: Candidate, served: Candidate, others: list[Json]) -> bool:
+    """Of several that made the model that is served, one writes it: else each would undo what the other wrote."""
+    if candidate.evaluated_at > served.evaluated_at or served.served_by in ("", name):
+        return True
+    return not any(
+        peer["metadata"]["name"] == served.served_by and _has_made(peer, served.model_sha256) for peer in others
+    )
+
+
+def _has_made(peer: Json, model_sha256: str) -> bool:
+    """Whether a Distillation's evaluated model is that one, as far as it has said."""
+    status = peer.get("status", {})
+    evaluated = any(
+        entry["type"] == "Evaluated" and entry["status"] == "True" for entry in status.get("conditions", [])
+    )
+    return evaluated and status.get("modelSha256") == model_sha256
+
+
+def _because(decision: Decision, wanted: Candidate, served: Candidate | None) -> str:
+    """Why the model is served, for as long as it is."""
+    if served is not None and served.model_sha256 == wanted.model_sha256 and served.served_because:
+        return served.served_because
+    return "it was pinned" if decision.reason == "Pinned" else decision.message
 
 
 def _candidate(current: Plan) -> Candidate | None:
