@@ -126,8 +126,9 @@ def _failure(job: Json, condition: Json, pods: Sequence[Json], attempt: int) -> 
             running=False, attempts=attempt, exit_code=EXIT_PERMANENT, ended_at=ended_at, message=message
         )
     code, message = _last_exit(pods)
-    if code is None:
-        code, message = EXIT_TEMPORARY, condition.get("message", "") or "the Job failed"
+    if code is None:  # its pods are gone
+        code = EXIT_PERMANENT if reason == "PodFailurePolicy" else EXIT_TEMPORARY
+        message = condition.get("message", "") or "the Job failed"
     metadata = job["metadata"]
     again = f"; to try again: kubectl -n {metadata['namespace']} delete job {metadata['name']}"
     return Observation(
@@ -156,25 +157,27 @@ def _last_words(pods: Sequence[Json]) -> str:
     return f"before: {words}" if words else ""
 
 
-def _words(ended: Mapping[str, Any], pod: Json) -> str:
+def _words(ended: Mapping[str, Any], pod: Json, container: str = STAGE_CONTAINER) -> str:
     if ended.get("reason") == "OOMKilled":
-        limit = _memory_limit(pod)
-        stage = pod["metadata"].get("labels", {}).get(STAGE_LABEL, "")
+        limit = _memory_limit(pod, container)
+        stage = pod["metadata"].get("labels", {}).get(STAGE_LABEL, "") if container == STAGE_CONTAINER else "serve"
         return f"out of memory{f' (limit {limit})' if limit else ''}: raise spec.resources.{stage}.limits.memory"
+    said = ended.get("message") or ""
     try:
-        status = json.loads(ended.get("message") or "")
+        status = json.loads(said)
     except ValueError:
         status = None
     if isinstance(status, dict) and status.get("message"):
         return str(status["message"])
-    return (
-        f"{ended.get('reason', 'Error')}, exit code {ended['exitCode']}; see the log of pod {pod['metadata']['name']}"
-    )
+    how = f"{ended.get('reason', 'Error')}, exit code {ended['exitCode']}"
+    log = pod["metadata"]["name"] + (f" -c {container}" if container != STAGE_CONTAINER else "")
+    return f"{how}: {' '.join(said.split())}" if said and status is None else f"{how}; see the log of pod {log}"
 
 
-def _memory_limit(pod: Json) -> str:
-    for entry in pod["spec"]["containers"]:
-        if entry["name"] == STAGE_CONTAINER:
+def _memory_limit(pod: Json, container: str) -> str:
+    spec = pod.get("spec", {})
+    for entry in [*spec.get("initContainers", []), *spec.get("containers", [])]:
+        if entry["name"] == container:
             return str(entry.get("resources", {}).get("limits", {}).get("memory", ""))
     return ""
 
@@ -194,7 +197,8 @@ def pod_note(pod: Json) -> str:
             return f"{reason}: {waiting.get('message', '')}"
         if reason == "CrashLoopBackOff":
             ended = entry.get("lastState", {}).get("terminated", {"exitCode": 0})
-            return f"the {entry['name']} beside it ends again and again: {_words(ended, pod)}"
+            beside = " beside it" if STAGE_LABEL in pod["metadata"].get("labels", {}) else ""
+            return f"the {entry['name']}{beside} ends again and again: {_words(ended, pod, entry['name'])}"
     return ""
 
 
