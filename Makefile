@@ -29,7 +29,7 @@ KUBE = $(if $(CONTEXT),--kube-context $(CONTEXT))
 DEPLOY_OPTIONS ?= --set store.development.enabled=true,emulator.enabled=true
 KIND_CLUSTER ?= stillhouse
 
-.PHONY: help setup setup-dev demo images test soak verify format lock generate clean
+.PHONY: help setup setup-dev demo images test soak test-cluster soak-cluster verify format lock generate clean
 .PHONY: deploy cluster-demo undeploy kind-up kind-images kind-deploy kind-demo kind-down
 
 help: ## Print this list
@@ -71,9 +71,21 @@ images: ## Build the container images (BUILDER, IMAGE_PREFIX, IMAGE_TAG, IMAGE_B
 
 test: setup-dev ## Run the tests (what needs a cluster is left out)
 	STILLHOUSE_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not cluster and not soak" -n $(TEST_WORKERS) --dist loadfile
+	@echo "make test: the tests of a cluster were not asked for; make test-cluster runs them"
 
 soak: setup-dev ## Run the full counts of what `make test` samples (hours)
-	$(BIN)/python -m pytest -m soak --timeout 7200
+	$(BIN)/python -m pytest -m "soak and not cluster" --timeout 7200
+
+# They evict pods and patch nodes: only where a person says that the cluster of KUBECONFIG is for that.
+CLUSTER_TESTS = test "$$STILLHOUSE_TEST_CLUSTER" = 1 -a -n "$$KUBECONFIG" || { \
+	echo "make: the tests of a cluster evict pods and patch nodes: set KUBECONFIG, and STILLHOUSE_TEST_CLUSTER=1 to say that its cluster is for that" >&2; exit 2; }; \
+	IMAGE_PREFIX=$(IMAGE_PREFIX) IMAGE_TAG=$(IMAGE_TAG) $(BIN)/python -m pytest
+
+test-cluster: setup-dev ## Run the tests of a cluster (KUBECONFIG, STILLHOUSE_TEST_CLUSTER=1, images)
+	@$(CLUSTER_TESTS) -m "cluster and not soak" --timeout 1200 tests/cluster
+
+soak-cluster: setup-dev ## Run the full counts of what `make test-cluster` samples (half an hour)
+	@$(CLUSTER_TESTS) -m "cluster and soak" --timeout 3600 tests/cluster
 
 verify: setup-dev ## Check style, types, walls between services, protos and generated files
 	$(BIN)/ruff check

@@ -182,6 +182,12 @@ class Installation:
         assert found is not None, f"{name} has no Job for {step}\n{self.story(name)}"
         return found
 
+    def job_now(self, job: Json) -> Json:
+        """The same Job, as it is now."""
+        found = self.api.get(JOBS, self.namespace, job["metadata"]["name"])
+        assert found is not None, f"Job {job['metadata']['name']} is gone"
+        return found
+
     def pods(self, **labels: str) -> list[Json]:
         """Oldest first."""
         selector = ",".join(f"{label}={value}" for label, value in labels.items())
@@ -210,6 +216,15 @@ class Installation:
             lambda: len(self.pods(**{"app.kubernetes.io/component": component})) == replicas,
             what=f"{replicas} pods of {deployment}",
         )
+
+    @contextmanager
+    def without_controller(self) -> Iterator[None]:
+        """Nobody carries anything on but the test itself."""
+        self.scale(CONTROLLER, 0)
+        try:
+            yield
+        finally:
+            self.scale(CONTROLLER, 1)
 
     def in_store(self, program: str) -> str:
         """What a line of Python about `store` prints, run beside the controller, which has the keys."""
