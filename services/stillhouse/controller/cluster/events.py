@@ -13,7 +13,7 @@ from typing import Any
 Json = dict[str, Any]
 
 _CHARACTERS = 1000
-_WARNINGS = frozenset({"StepFailed", "GatesFailed", "Failed", "StepWaits", "InvalidSpec"})
+_WARNINGS = frozenset({"StepFailed", "GatesFailed", "Failed", "StepWaits", "InvalidSpec", "NameTaken", "PinsDisagree"})
 _OUTCOMES = {"Succeeded", "GatesFailed", "Failed", "Invalid", "Suspended"}
 
 
@@ -42,7 +42,7 @@ def happenings(before: Json, after: Json) -> Iterator[Happening]:
         reason = "InvalidSpec" if after["stage"] == "Invalid" else after["stage"]
         yield Happening(reason, after.get("message", "") or after["stage"])
     serving_before, serving = _condition(before, "Serving"), _condition(after, "Serving")
-    if serving.get("reason") != serving_before.get("reason") and serving.get("reason") not in (None, "NoModel"):
+    if serving.get("reason") not in (None, "NoModel", "Suspended", serving_before.get("reason")):
         reason = "Served" if serving["status"] == "True" else serving["reason"]
         yield Happening(reason, serving.get("message", ""))
 

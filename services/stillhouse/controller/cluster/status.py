@@ -5,6 +5,7 @@ Its shape is `stillhouse.spec.status`; here is what goes in. A figure is a strin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ ResultT = TypeVar("ResultT", bound=Message)
 
 MESSAGE_CHARACTERS = 1024
 _FIGURES = 32
+_WORD = 64
+_LARGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ def _evaluated(steps: Sequence[PlannedStep], view: View) -> Condition:
 
 def _serving(view: View) -> Condition:
     serving = view.serving
+    if serving is None and view.suspended:
+        return Condition("Serving", "Unknown", "Suspended", "spec.suspend is true: what is served stays as it is")
     if serving is None:
         return Condition("Serving", "False", "NoModel", "there is no evaluated model yet")
     if not serving.is_ours:
@@ -249,8 +254,9 @@ def _step(step: PlannedStep, view: View, before: Json, stamp: str) -> Json:
             :MESSAGE_CHARACTERS
         ],
     }
-    if step.state in (StepState.RUNNING, StepState.DONE, StepState.FAILED) and (job.name or same.get("startTime")):
-        entry["startTime"] = same.get("startTime", stamp)
+    starts = job.name and step.state in (StepState.RUNNING, StepState.FAILED)
+    if starts or (same.get("startTime") and step.state in (StepState.RUNNING, StepState.DONE, StepState.FAILED)):
+        entry["startTime"] = same.get("startTime", stamp)  # of one that was done before it was seen nothing is known
     if step.state is StepState.DONE and step.manifest is not None:
         made = step.manifest.create_time.ToDatetime(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         entry["finishTime"] = made
@@ -263,13 +269,22 @@ def _step(step: PlannedStep, view: View, before: Json, stamp: str) -> Json:
 
 def _progress(progress: Progress) -> Json:
     return {
-        "done": progress.done,
-        "total": progress.total,
-        "unit": progress.unit,
+        "done": max(0, progress.done),
+        "total": max(0, progress.total),
+        "unit": progress.unit[:_WORD],
         "message": progress.message[:MESSAGE_CHARACTERS],
-        "etaSeconds": round(progress.eta_seconds),
-        "figures": {name: f"{value:.6g}" for name, value in sorted(progress.figures.items())[:_FIGURES]},
+        "etaSeconds": round(eta) if 0 <= (eta := progress.eta_seconds) < _LARGEST else 0,
+        "figures": {
+            name[:_WORD]: f"{value:.6g}"
+            for name, value in sorted(progress.figures.items())[:_FIGURES]
+            if math.isfinite(value)
+        },
     }
+
+
+def _decimal(value: float, digits: int) -> str:
+    """As the schema has it; empty for what is no number, which would have the whole status refused."""
+    return f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < _LARGEST else ""
 
 
 def _figures(view: View) -> Json:
@@ -294,10 +309,10 @@ def _figures(view: View) -> Json:
     serving = _serving(view)
     return {
         "records": _records(dataset, generated, view.progress.get("generate")),
-        "score": f"{evaluation.evaluation.scores.mean:.3f}" if evaluation else "",
-        "gap": f"{evaluation.gap:.3f}" if evaluation else "",
+        "score": _decimal(evaluation.evaluation.scores.mean, 3) if evaluation else "",
+        "gap": _decimal(evaluation.gap, 3) if evaluation else "",
         "serving": _serving_word(serving),
-        "costUsd": f"{generated.cost_usd:.4f}" if generated else "",
+        "costUsd": _decimal(generated.cost_usd, 4) if generated else "",
         "artifacts": {name: _uri(view.store_uri, made) for name, made in artifacts.items() if made},
         "modelSha256": export.model.sha256 if export else "",
         "validationSha256": view.validation_sha256,
