@@ -127,7 +127,7 @@ def job_for(
             "labels": labels,
             "annotations": {
                 KEY_ANNOTATION: step.key,
-                TEMPLATE_ANNOTATION: template_digest(job_spec),
+                TEMPLATE_ANNOTATION: template_digest(job_spec | ({"queue": spec.queue} if spec.queue else {})),
                 ATTEMPT_ANNOTATION: str(attempt),
             },
             "ownerReferences": [owner.reference()],

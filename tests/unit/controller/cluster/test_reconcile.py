@@ -225,6 +225,16 @@ def test_a_job_that_does_not_get_going_is_made_anew_when_the_spec_would_make_ano
     assert scene.job()["spec"]["template"]["spec"]["containers"][0]["resources"] == {}
 
 
+def test_a_job_that_waits_in_a_queue_goes_to_another_when_the_spec_names_it(scene: Scene) -> None:
+    scene.cluster.submit("first", scene.spec(queue="nowhere"))
+    scene.look()
+    scene.cluster.submit("first", scene.spec(queue="one-at-a-time"))
+    scene.look()
+    scene.cluster.forget_deleted()
+    scene.look()
+    assert scene.job()["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "one-at-a-time"
+
+
 def test_a_job_that_runs_is_left_alone_when_the_spec_would_make_another(scene: Scene) -> None:
     scene.cluster.submit("first", scene.spec())
     scene.look()
