@@ -177,4 +177,4 @@ def _serving(serving: Json) -> str:
         return f"yes: {message}" if message else "yes"
     if serving.get("reason") == "RollingOut":
         return f"soon: {message}"
-    return f"no: {message}"
+    return message if serving.get("status") == "Unknown" else f"no: {message}"

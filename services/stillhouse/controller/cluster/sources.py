@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf import json_format
@@ -24,11 +25,16 @@ from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 _VERSION = 1
 
 
+def _from_outside(spec: DistillationSpec, store: Store) -> Inputs:
+    return bring_in(spec, store, directory=None)
+
+
 class Sources:
     """The inputs of Distillations, by run name. Safe to share between threads."""
 
-    def __init__(self) -> None:
-        """Knows none yet."""
+    def __init__(self, bring: Callable[[DistillationSpec, Store], Inputs] = _from_outside) -> None:
+        """Knows none yet; `bring` puts them into the store."""
+        self._bring = bring
         self._known: dict[str, tuple[str, Inputs]] = {}
         self._lock = threading.Lock()
 
@@ -44,7 +50,7 @@ class Sources:
         if data is not None:
             inputs = _parsed(json.loads(data))
         else:
-            inputs = bring_in(spec, store, directory=None)
+            inputs = self._bring(spec, store)
             store.put_object(path, json.dumps(_document(inputs), sort_keys=True).encode())
         with self._lock:
             self._known[run] = (digest, inputs)
