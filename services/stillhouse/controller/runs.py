@@ -9,7 +9,7 @@ from typing import Any
 
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.plan import Plan
-from stillhouse.errors import FailedPrecondition, NotFound
+from stillhouse.errors import DataLoss, FailedPrecondition, NotFound
 from stillhouse.spec.models import Distillation
 from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.exporter_pb2 import ExportResult
@@ -59,13 +59,16 @@ def write_run(store: Store, distillation: Distillation, plan: Plan, *, name: str
 
 
 def find_run(store: Store, name: str) -> Run:
-    """The run of that name. Raises NotFound that lists the runs of the store."""
+    """The run of that name. Raises NotFound that lists the runs of the store, or DataLoss for a broken record."""
     data = store.read_object(status_path(name))
     if data is None:
         known = ", ".join(list_runs(store)) or "none"
         raise NotFound(f"no run {name!r} in {store.uri}; runs there: {known}")
-    record = json.loads(data)
-    return Run(name, store.uri, record["distillation"], record["steps"], record["outcome"], record["updated"])
+    try:
+        record = json.loads(data)
+        return Run(name, store.uri, record["distillation"], record["steps"], record["outcome"], record["updated"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise DataLoss(f"{store.uri}/{status_path(name)} is no record of a run; delete it") from exc
 
 
 def list_runs(store: Store) -> list[str]:

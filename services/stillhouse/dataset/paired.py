@@ -37,6 +37,8 @@ def paired_difference(
             f"the evaluations are not of the same rows: {len(candidate)} and {len(baseline)}, {common} in both"
         )
     differences = [candidate[row] - baseline[row] for row in sorted(candidate)]
+    if len(differences) == 1:  # one row says nothing of others; scores lie within [0, 1]
+        return PairedDifference(rows=1, mean=differences[0], low=-1.0, high=1.0)
     means = sorted(_resampled_means(differences, random.Random(seed)))  # noqa: S311 - no secret
     return PairedDifference(
         rows=len(differences),

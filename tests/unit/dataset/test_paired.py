@@ -86,3 +86,8 @@ def test_recorded_scores_tell_a_real_gain_from_a_shuffle() -> None:
     random.Random(4).shuffle(values)
     shuffled = dict(zip(recorded, values, strict=True))
     assert paired_difference(shuffled, recorded).low <= 0 <= paired_difference(shuffled, recorded).high
+
+
+def test_one_row_says_nothing_of_others() -> None:
+    found = paired_difference({"a": 0.9}, {"a": 0.1})
+    assert (found.rows, found.low, found.high) == (1, -1.0, 1.0)

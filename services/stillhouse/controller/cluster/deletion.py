@@ -14,6 +14,7 @@ from stillhouse.artifacts.store import Store
 from stillhouse.controller.cluster.api import DISTILLATIONS, JOBS, KubernetesApi
 from stillhouse.controller.cluster.jobs import SELECTOR
 from stillhouse.controller.runs import find_run, list_runs, run_folder
+from stillhouse.errors import FailedPrecondition, PermanentError
 from stillhouse.spec.models import DistillationSpec
 
 Json = dict[str, Any]
@@ -44,13 +45,25 @@ def carry_out(api: KubernetesApi, body: Json, store: Store) -> float | None:
     metadata = body["metadata"]
     if _stop_jobs(api, metadata["namespace"], metadata["uid"]):
         return _LOOK_AGAIN_SECONDS
+    try:
+        _discard(body, store)
+    except PermanentError as exc:
+        raise FailedPrecondition(
+            f"its artifacts can't be deleted: {exc.message}; to let it go without that: "
+            f"kubectl -n {metadata['namespace']} patch distillation {metadata['name']} --type merge "
+            """-p '{"metadata":{"finalizers":null}}'"""
+        ) from exc
+    _release(api, body)
+    return None
+
+
+def _discard(body: Json, store: Store) -> None:
+    metadata = body["metadata"]
     run = f"{metadata['namespace']}.{metadata['name']}"
     own = {(step["stage"], step["key"]) for step in body.get("status", {}).get("steps", []) if step.get("key")}
     others = {key for other in list_runs(store) if other != run for key in _keys(store, other)}
     gone = discard(store, {stage for stage in own if stage[1] not in others}, [run_folder(run)])
     _log.info("artifacts deleted", distillation=run, blobs=gone.blobs, bytes=gone.bytes)
-    _release(api, body)
-    return None
 
 
 def _stop_jobs(api: KubernetesApi, namespace: str, uid: str) -> bool:

@@ -66,7 +66,7 @@ class DistillationMetrics(Collector):
         figures = {
             "records": _figure("stillhouse_distillation_records", "Records of the data set, so far"),
             "score": _figure("stillhouse_distillation_score", "Mean score of the student on held-out data"),
-            "gap": _figure("stillhouse_distillation_gap", "Share by which the student's score is below the reference"),
+            "gap": _figure("stillhouse_distillation_gap", "(reference - student) / reference, of mean scores"),
             "costUsd": _figure("stillhouse_distillation_cost_usd", "What the teacher's answers have cost"),
         }
         for of, status in statuses.items():

@@ -99,9 +99,9 @@ class Reconciler:
             self._manifests.pop(run, None)
             self._on_status(namespace, name, None)
             return None
-        if body["metadata"].get("deletionTimestamp"):
-            return deletion.carry_out(self._api, body, self._store(body))
         try:
+            if body["metadata"].get("deletionTimestamp"):
+                return deletion.carry_out(self._api, body, self._store(body))
             subject = self._subject(body, run)
             deletion.hold(self._api, body, subject.distillation.spec)
             return self._carry_on(subject, run)

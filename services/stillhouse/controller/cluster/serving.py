@@ -26,6 +26,7 @@ Json = dict[str, Any]
 
 STUDENT_LABEL = "stillhouse.dev/student"
 _PREFIX = "stillhouse.dev/"
+_HEADLESS = "-headless"
 _DRAIN_SECONDS = 120
 # Endpoints forget a pod that ends only after a moment; until then it takes what is still sent to it.
 _ENDPOINT_LAG_SECONDS = 5
@@ -66,7 +67,7 @@ def student_objects(
     selector = {STUDENT_LABEL: name}
     service = {"metadata": common | {"name": name}, "spec": {"selector": selector, "ports": [port]}}
     headless = {
-        "metadata": common | {"name": f"{name}-headless"},
+        "metadata": common | {"name": headless_name(name)},
         "spec": {"selector": selector, "ports": [port], "clusterIP": "None"},
     }
     budget = {
@@ -74,6 +75,11 @@ def student_objects(
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector}},
     }
     return deployment, [service, headless, budget]
+
+
+def headless_name(student: str) -> str:
+    """Of the Service without an address of its own; a name has 63 characters at most."""
+    return f"{student[: 63 - len(_HEADLESS)].rstrip('-')}{_HEADLESS}"
 
 
 def served_candidate(deployment: Json | None) -> Candidate | None:

@@ -426,3 +426,16 @@ def test_a_student_that_does_not_get_going_says_why(scene: Scene) -> None:
     scene.look()
     serving = next(entry for entry in scene.cluster.status("first")["conditions"] if entry["type"] == "Serving")
     assert serving["message"] == "image llama:1 can't be had (ErrImagePull): no such tag"
+
+
+def test_artifacts_that_cannot_be_deleted_hold_the_object_and_say_how_to_let_it_go(scene: Scene) -> None:
+    scene.cluster.submit("first", scene.spec(deletionPolicy="Delete"))
+    scene.run()
+    scene.cluster.remove("first")
+    scene.look()
+    scene.cluster.forget_deleted()
+    scene.store.put_object("distillations/team.other/status.json", b"no JSON")
+    scene.look()
+    message = scene.cluster.status("first")["message"]
+    assert "its artifacts can't be deleted" in message
+    assert "patch distillation first" in message
