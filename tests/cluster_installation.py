@@ -33,7 +33,7 @@ Judge = Callable[[Json], object]
 ENDED = ("Succeeded", "GatesFailed", "Failed", "Invalid")
 CONTROLLER, OBJECT_STORE = "stillhouse-controller", "stillhouse-object-store"
 KUEUE_GROUP = "kueue.x-k8s.io"
-_OPEN_STORE = "from stillhouse.artifacts.store import Store; store = Store.open('s3://stillhouse'); "
+_OPEN_STORE = "from stillhouse.artifacts.store import Store; store = Store.open('{uri}'); "
 _GATES = ("minScore", "maxGap", "maxMedianSeconds", "minValidRate", "minGuardRate", "minMarginOverBase")
 
 TINY: Json = {
@@ -83,6 +83,11 @@ class Installation:
     api: KubernetesApi
     core: client.CoreV1Api
     _names: list[str] = field(default_factory=list)
+
+    @property
+    def store(self) -> str:
+        """Its URI, with a bucket of this installation's own: a volume may hold what an earlier one left."""
+        return f"s3://{self.namespace}"
 
     def run(self, program: str, *arguments: str, given: str | None = None, seconds: float = 300) -> str:
         """What `helm` or `kubectl` prints. Fails with what it says where it fails."""
@@ -228,7 +233,14 @@ class Installation:
 
     def in_store(self, program: str) -> str:
         """What a line of Python about `store` prints, run beside the controller, which has the keys."""
-        command = ("exec", f"deployment/{CONTROLLER}", "--", "python", "-c", _OPEN_STORE + program)
+        command = (
+            "exec",
+            f"deployment/{CONTROLLER}",
+            "--",
+            "python",
+            "-c",
+            _OPEN_STORE.format(uri=self.store) + program,
+        )
         return self.run("kubectl", *command).strip()
 
     def story(self, name: str) -> str:
@@ -282,6 +294,7 @@ def installed() -> Iterator[Installation]:
             _install(installation)
             yield installation
             installation.clear()
+            installation.in_store("[store.objects.delete(path) for path in store.list_objects('')]")
         finally:
             _remove(installation)
 
@@ -293,7 +306,7 @@ def _install(installation: Installation) -> None:
             "prefix": os.environ.get("IMAGE_PREFIX", "ghcr.io/stillhouse"),
             "tag": os.environ.get("IMAGE_TAG", "dev"),
         },
-        "store": {"development": {"enabled": True}},
+        "store": {"development": {"enabled": True, "bucket": installation.namespace}},
         "emulator": {"enabled": True},
         "queue": {"enabled": True},
         "services": {"scorer": {"enabled": False}},
