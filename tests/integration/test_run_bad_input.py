@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from stillhouse.artifacts.store import Store
 from stillhouse.cli.__main__ import app
@@ -18,6 +17,7 @@ from stillhouse.controller.inputs import synthesized_rows
 from stillhouse.controller.runs import find_run
 from stillhouse.dataset.concepts import concept_line
 from stillhouse.roles.role import load_role
+from stillhouse.spec.scalars import dump_yaml
 from stillhouse.spec.sources import Synthesized
 
 
@@ -33,7 +33,7 @@ class Laptop:
         path = self.directory / "distillation.yaml"
         whole = {"role": "product_owner", "dataset": {"imports": [{"uri": str(self.rows())}]}, **spec}
         kind = {"apiVersion": "stillhouse.dev/v1alpha1", "kind": "Distillation", "metadata": {"name": "bad"}}
-        path.write_text(yaml.safe_dump({**kind, "spec": whole}))
+        path.write_text(dump_yaml({**kind, "spec": whole}))
         return path
 
     def rows(self, *, count: int = 6) -> Path:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from stillhouse.artifacts.store import Store
+from stillhouse.spec.scalars import dump_yaml
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from tiny_run import Machine, machine_in
@@ -31,7 +31,7 @@ STAGE: dict[str, Any] = {
     "records": RECORDS,
     "emulator": {"faults": "recorded", "latencySeconds": "0.05"},
 }
-NO_GATES = {"minScore": None, "maxMedianSeconds": None, "minValidRate": None, "minGuardRate": None}
+NO_GATES = dict.fromkeys(["minScore", "maxMedianSeconds", "minValidRate", "minGuardRate"], "None")
 
 
 def document(*, stage: dict[str, Any] = STAGE, **dataset: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def document(*, stage: dict[str, Any] = STAGE, **dataset: Any) -> dict[str, Any]
 
 def machine(directory: Path, spec: dict[str, Any], **environment: str) -> Machine:
     made = machine_in(directory)
-    made.spec.write_text(yaml.safe_dump(spec))
+    made.spec.write_text(dump_yaml(spec))
     return replace(made, environment={**made.environment, **environment})
 
 
