@@ -70,8 +70,8 @@ images: ## Build the container images (BUILDER, IMAGE_PREFIX, IMAGE_TAG, IMAGE_B
 	done
 
 test: setup-dev ## Run the tests (what needs a cluster is left out)
-	STILLHOUSE_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not cluster and not soak" -n $(TEST_WORKERS) --dist loadfile
 	@echo "make test: the tests of a cluster were not asked for; make test-cluster runs them"
+	STILLHOUSE_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not cluster and not soak" -n $(TEST_WORKERS) --dist loadfile
 
 soak: setup-dev ## Run the full counts of what `make test` samples (hours)
 	$(BIN)/python -m pytest -m "soak and not cluster" --timeout 7200
