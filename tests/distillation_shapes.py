@@ -17,7 +17,6 @@ STRUCTURE = [
     Pair("Unsupported value", {"evaluation.constraints": ["None"]}, {"evaluation.constraints": ["Grammar"]}),
     Pair("must be of type string", {"role": "product_owner"}, {"role": 5}),
     Pair("must be of type string", {"dataset.minScore": "0.8"}, {"dataset.minScore": 0.8}),
-    Pair("must be of type string", {"evaluation.gates": {"maxGap": "None"}}, {"evaluation.gates": {"maxGap": None}}),
     Pair("must be of type integer", {"dataset.minRecords": 5}, {"dataset.minRecords": "5"}),
     Pair("must be of type boolean", {"suspend": True}, {"suspend": "true"}),
     Pair("must be of type array", {"dataset.balance": []}, {"dataset.balance": {}}),

@@ -205,3 +205,8 @@ def test_samples_are_valid() -> None:
 def test_the_file_that_init_writes_is_valid() -> None:
     template = Path(stillhouse.cli.__file__).with_name("distillation.template.yaml")
     check(load_distillation(template).spec)
+
+
+def test_a_null_gate_is_refused_because_a_cluster_would_not_hear_of_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match='write "None" to switch a gate off'):
+        load_distillation(written(tmp_path, MINIMAL), ["evaluation.gates.maxGap=null"])
