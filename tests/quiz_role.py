@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stillhouse.errors import InvalidArgument
-from stillhouse.roles.role import Detection, Example, GuardFinding, Message, MetricScore, ParsedAnswer, Repair
+from stillhouse.roles.role import Detection, Example, GuardFinding, Guidance, Message, MetricScore, ParsedAnswer, Repair
 
 
 class QuizRole:
@@ -24,8 +24,15 @@ class QuizRole:
     def group_key(self, inputs: Mapping[str, str]) -> str:
         return " ".join(inputs["question"].lower().split())
 
-    def messages(self, inputs: Mapping[str, str]) -> list[Message]:
-        return [Message("user", inputs["question"])]
+    def messages(self, inputs: Mapping[str, str], guidance: Guidance | None = None) -> list[Message]:
+        told = [] if guidance is None else [Message("system", guidance.instructions)]
+        return [*told, Message("user", inputs["question"])]
+
+    def inputs_of(self, messages: Sequence[Message]) -> Mapping[str, str] | None:
+        return {"question": messages[-1].content}
+
+    def dspy_program(self) -> Any:
+        raise NotImplementedError
 
     def parse(self, answer: str) -> ParsedAnswer:
         found, separator, comment = answer.partition(" / COMMENT: ")

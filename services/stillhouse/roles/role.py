@@ -61,6 +61,15 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """What a prompt optimizer may change of a role's prompt: its instructions, and worked examples before it."""
+
+    instructions: str
+    demos: tuple[Mapping[str, str], ...] = ()
+    """Inputs and outputs by field name; one that lacks a required input or an output is left out of the prompt."""
+
+
+@dataclass(frozen=True)
 class Repair:
     """One more request that completes an answer: what is asked, what of the first answer is kept, what is wanted."""
 
@@ -102,8 +111,22 @@ class Role(Protocol):
         """The normalised `group_field` (lower case, white space collapsed)."""
         ...
 
-    def messages(self, inputs: Mapping[str, str]) -> list[Message]:
-        """The prompt, as chat messages. Raises InvalidArgument if a required input is missing."""
+    def messages(self, inputs: Mapping[str, str], guidance: Guidance | None = None) -> list[Message]:
+        """The prompt, as chat messages; None: the role's own instructions and no demos, as students are trained.
+
+        Raises InvalidArgument if a required input is missing.
+        """
+        ...
+
+    def inputs_of(self, messages: Sequence[Message]) -> Mapping[str, str] | None:
+        """The inputs that a prompt of `messages` asks about; None for text that is no prompt of this role."""
+        ...
+
+    def dspy_program(self) -> Any:
+        """A fresh DSPy module that renders `messages` and reads answers as `parse` does; imports dspy.
+
+        It has one predictor, whose outputs are `output_fields`, and speaks through the role's own adapter.
+        """
         ...
 
     def parse(self, answer: str) -> ParsedAnswer:

@@ -13,6 +13,7 @@ from stillhouse.roles.role import (
     Detection,
     Example,
     GuardFinding,
+    Guidance,
     Message,
     MetricScore,
     ParsedAnswer,
@@ -36,9 +37,21 @@ class ProductOwnerRole:
         """The concept in lower case, its white space collapsed."""
         return " ".join((inputs.get(self.group_field) or "").lower().split())
 
-    def messages(self, inputs: Mapping[str, str]) -> list[Message]:
-        """The prompt, as a system and a user message. Raises InvalidArgument if a required input is missing."""
-        return prompt.messages(inputs)
+    def messages(self, inputs: Mapping[str, str], guidance: Guidance | None = None) -> list[Message]:
+        """The prompt, system message first. Raises InvalidArgument if a required input is missing."""
+        return prompt.messages(inputs, guidance or prompt.OWN_GUIDANCE)
+
+    def inputs_of(self, messages: Sequence[Message]) -> Mapping[str, str] | None:
+        """The inputs that a prompt asks about; None for what is no prompt of this role."""
+        from stillhouse.roles.product_owner import asked
+
+        return asked.inputs_of(messages)
+
+    def dspy_program(self) -> Any:
+        """The role as a DSPy module with one predictor."""
+        from stillhouse.roles.product_owner.dspy_adapter import ProductOwner
+
+        return ProductOwner()
 
     def parse(self, answer: str) -> ParsedAnswer:
         """Finds the two blocks in an answer; never raises, never invents."""

@@ -18,11 +18,10 @@ from stillhouse.roles.product_owner.signature import (
     INPUT_FIELDS,
     INPUT_NAMES,
     INSTRUCTIONS,
-    OPTIONAL_INPUTS,
     OUTPUT_FIELDS,
     OUTPUT_NAMES,
 )
-from stillhouse.roles.role import MetricScore
+from stillhouse.roles.role import Guidance, MetricScore
 
 _DESCRIPTION = {field.name: field.description for field in (*INPUT_FIELDS, *OUTPUT_FIELDS)}
 
@@ -43,37 +42,13 @@ class ProductOwnerAdapter(dspy.Adapter):  # type: ignore[misc]
     def format(
         self, signature: type[dspy.Signature], demos: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any]
     ) -> list[dict[str, str]]:
-        """System message, a user and an assistant message for each whole demo, user message.
+        """The role's own messages under the signature's instructions; whole demos become turns.
 
         Raises InvalidArgument if a required input is missing or blank.
         """
-        _, user = prompt.messages(_texts(inputs))
-        turns = [{"role": "system", "content": self.format_system_message(signature)}]
-        turns += self.format_demos(signature, demos)
-        return [*turns, {"role": user.role, "content": user.content}]
-
-    def format_system_message(self, signature: type[dspy.Signature]) -> str:
-        """The signature's instructions, then the form of the answer."""
-        return f"{signature.instructions} {prompt.ANSWER_FORM}"
-
-    def format_demos(
-        self,
-        signature: type[dspy.Signature],  # noqa: ARG002 - as dspy calls it
-        demos: Sequence[Mapping[str, Any]],
-    ) -> list[dict[str, str]]:
-        """A user and an assistant message for each demo that has every required input and both outputs.
-
-        A demo that lacks one is left out: it would teach an answer that the parser refuses.
-        """
-        turns = []
-        for demo in demos:
-            texts = _texts(demo)
-            if all(
-                texts.get(name, "").strip() for name in (*INPUT_NAMES, *OUTPUT_NAMES) if name not in OPTIONAL_INPUTS
-            ):
-                turns.append({"role": "user", "content": prompt.user_text(texts)})
-                turns.append({"role": "assistant", "content": prompt.answer_text(texts)})
-        return turns
+        guidance = Guidance(signature.instructions, tuple(_texts(demo) for demo in demos))
+        turns = prompt.messages(_texts(inputs), guidance)
+        return [{"role": turn.role, "content": turn.content} for turn in turns]
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, str]:
         """Both outputs. Raises AdapterParseError, which DSPy counts as a failed row, if one is missing."""

@@ -18,7 +18,7 @@ from stillhouse.roles.product_owner.signature import (
     OUTPUT_NAMES,
     REQUIREMENTS,
 )
-from stillhouse.roles.role import Message
+from stillhouse.roles.role import Guidance, Message
 
 ANSWER_FORM = """\
 Answer with two YAML blocks and nothing else:
@@ -31,8 +31,11 @@ status (aligned, needs_adjustment or misaligned), summary, requirements_alignmen
 recommended_actions, narrative
 ```
 Use short sentences. Name only requirement ids that are in the requirements."""
+OWN_GUIDANCE = Guidance(INSTRUCTIONS)
+"""What students are trained with."""
 SYSTEM = f"{INSTRUCTIONS} {ANSWER_FORM}"
 
+_REQUIRED_INPUTS = tuple(name for name in INPUT_NAMES if name not in OPTIONAL_INPUTS)
 _HEADINGS = ((CONCEPT, "CONCEPT"), (REQUIREMENTS, "REQUIREMENTS"), (EXISTING_VISION, "EXISTING VISION"))
 
 
@@ -42,12 +45,20 @@ def user_text(inputs: Mapping[str, str]) -> str:
     return "\n\n".join(f"{heading}\n{text}" for heading, text in parts if text)
 
 
-def messages(inputs: Mapping[str, str]) -> list[Message]:
-    """System and user message. Raises InvalidArgument if a required input is missing or blank."""
-    for name in INPUT_NAMES:
-        if name not in OPTIONAL_INPUTS and not (inputs.get(name) or "").strip():
+def messages(inputs: Mapping[str, str], guidance: Guidance = OWN_GUIDANCE) -> list[Message]:
+    """System message, a user and an assistant message for each whole demo, user message.
+
+    A demo that lacks a required input or an output is left out: it would teach an answer that the parser refuses.
+    Raises InvalidArgument if a required input is missing or blank.
+    """
+    for name in _REQUIRED_INPUTS:
+        if not (inputs.get(name) or "").strip():
             raise InvalidArgument(f"input {name!r} is missing or blank: give its text", field=name)
-    return [Message("system", SYSTEM), Message("user", user_text(inputs))]
+    turns = [Message("system", f"{guidance.instructions} {ANSWER_FORM}")]
+    for demo in guidance.demos:
+        if all((demo.get(name) or "").strip() for name in (*_REQUIRED_INPUTS, *OUTPUT_NAMES)):
+            turns += [Message("user", user_text(demo)), Message("assistant", answer_text(demo))]
+    return [*turns, Message("user", user_text(inputs))]
 
 
 def answer_text(outputs: Mapping[str, str]) -> str:

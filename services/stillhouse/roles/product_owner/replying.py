@@ -1,7 +1,6 @@
-"""The scripted author behind a chat: reads a prompt of this role back into its inputs and answers what it asks for.
+"""The scripted author behind a chat: answers what a prompt of this role asks for.
 
-The role object calls it for whoever stands in for a teacher's server. It is the inverse of `prompt`, `teaching` and
-`repairing`, and knows no labels: it has nothing but the messages.
+The role object calls it for whoever stands in for a teacher's server. It has nothing but the messages.
 """
 
 from __future__ import annotations
@@ -12,31 +11,20 @@ from random import Random
 from typing import Any
 
 from stillhouse.roles.product_owner import adapter, careless, prompt, repairing, teaching
+from stillhouse.roles.product_owner.asked import last_inputs
 from stillhouse.roles.product_owner.author import author
-from stillhouse.roles.product_owner.signature import (
-    BLOCK_LABELS,
-    CONCEPT,
-    EXISTING_VISION,
-    OUTPUT_NAMES,
-    REQUIREMENTS,
-)
+from stillhouse.roles.product_owner.signature import BLOCK_LABELS, CONCEPT, OUTPUT_NAMES, REQUIREMENTS
 from stillhouse.roles.role import Example, Message
 
 UNKNOWN_PROMPT = "I am a scripted product owner: give me a CONCEPT and its REQUIREMENTS."
 
-_INPUTS = re.compile(
-    r"CONCEPT\n(?P<concept>.+?)\n\nREQUIREMENTS\n(?P<requirements>.+?)"
-    r"(?:\n\nEXISTING VISION\n(?P<vision>.+?))?"
-    rf"(?:\n\n{repairing.HEADING}\n.*)?",
-    re.DOTALL,
-)
 _LABEL_OF = {label: name for name, label in BLOCK_LABELS.items()}
 _WANTED = re.compile(r"^```yaml (" + "|".join(_LABEL_OF) + r")$", re.MULTILINE)
 
 
 def reply(messages: Sequence[Message], schema: Mapping[str, Any] | None, *, seed: int, careless_answer: bool) -> str:
     """The answer to the last inputs among the messages, in JSON if there is a schema, else in fenced blocks."""
-    asked = _inputs(messages)
+    asked = last_inputs(messages)
     wanted = _wanted(messages, schema)
     if asked is None or not wanted:
         return UNKNOWN_PROMPT
@@ -50,17 +38,6 @@ def reply(messages: Sequence[Message], schema: Mapping[str, Any] | None, *, seed
     if schema is None:
         return prompt.fenced(chosen)
     return teaching.as_json({name: teaching.json_value(name, text) for name, text in chosen.items()})
-
-
-def _inputs(messages: Sequence[Message]) -> tuple[int, dict[str, str]] | None:
-    """The last user message that holds inputs: its index, and they."""
-    for index in reversed(range(len(messages))):
-        if messages[index].role != "user":
-            continue
-        if match := _INPUTS.fullmatch(messages[index].content.strip()):
-            found = {CONCEPT: match["concept"], REQUIREMENTS: match["requirements"], EXISTING_VISION: match["vision"]}
-            return index, {name: text for name, text in found.items() if text}
-    return None
 
 
 def _wanted(messages: Sequence[Message], schema: Mapping[str, Any] | None) -> tuple[str, ...]:
