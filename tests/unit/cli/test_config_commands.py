@@ -1,0 +1,186 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from cli_leaves import run_leaf
+
+TEXT = """\
+roles:
+  product_owner:  # the first
+    provider: vertex
+    model: gemini-2.5-pro
+    temperature: 0.7
+    api_key: secret
+  [a list]: of words
+  developer: &d {provider: openai, model: gpt, base_url: 'https://me:secret@host/v1?key=secret'}
+  tester: *d
+"""
+STUDENT = ("--provider", "ollama", "--model", "po-student")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_role_is_set_and_rolled_back(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *STUDENT, "--temperature", 0.2)
+
+    backup = config.with_name("config.yaml.backup-1")
+    assert done.code == 0
+    assert "gemini-2.5-pro" in done.out
+    assert backup.name in done.out
+    assert "temperature: 0.2\n    api_key: secret\n    base_url: http://localhost:11434\n" in config.read_text()
+    assert backup.read_text() == TEXT
+
+    assert run_leaf(capsys, "config", "rollback", "--config", config).code == 0
+    assert config.read_text() == TEXT
+    assert "po-student" in backup.read_text()
+
+
+def test_a_rollback_of_a_rollback_brings_the_change_back(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *STUDENT)
+    changed = config.read_text()
+
+    run_leaf(capsys, "config", "rollback", "--config", config)
+    run_leaf(capsys, "config", "rollback", "--config", config)
+
+    assert config.read_text() == changed
+    assert sorted(path.name for path in config.parent.iterdir()) == ["config.yaml", "config.yaml.backup-1"]
+
+
+def test_every_change_has_a_backup_and_the_newest_comes_back(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.with_name("config.yaml.backup-9").write_text("mine")
+    run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *STUDENT)
+    first = config.read_text()
+    run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *STUDENT, "--max-tokens", 9)
+
+    run_leaf(capsys, "config", "rollback", "--config", config)
+
+    assert config.read_text() == first
+    assert config.with_name("config.yaml.backup-9").read_text() == "mine"
+    assert config.with_name("config.yaml.backup-10").read_text() == TEXT
+
+
+def test_what_is_said_already_is_not_written(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = ("--provider", "vertex", "--model", "gemini-2.5-pro")
+
+    done = run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *again)
+
+    assert (done.code, list(config.parent.iterdir())) == (0, [config])
+    assert "nothing is written" in done.out
+
+
+def test_links_and_permissions_stay(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    link = config.parent / "elsewhere" / "link.yaml"
+    link.parent.mkdir()
+    link.symlink_to(config)
+    config.chmod(0o640)
+
+    run_leaf(capsys, "config", "set-role", "product_owner", "--config", link, *STUDENT)
+
+    backup = config.with_name("config.yaml.backup-1")
+    assert link.readlink() == config
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (config, backup)] == [0o640, 0o640]
+    assert run_leaf(capsys, "config", "rollback", "--config", link).code == 0
+    assert (link.readlink(), config.read_text()) == (config, TEXT)
+
+
+def test_show_tells_who_answers_and_no_secret(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = run_leaf(capsys, "config", "show", "--config", config)
+    document = run_leaf(capsys, "config", "show", "--config", config, "--json")
+
+    developer = {"provider": "openai", "model": "gpt", "temperature": None, "max_tokens": None}
+    developer["base_url"] = "https://***@host/v1?***"
+    assert document.json["roles"]["tester"] == document.json["roles"]["developer"] == developer
+    assert document.json["roles"]["product_owner"]["temperature"] == 0.7
+    assert [line.split()[:3] for line in table.out.splitlines()] == [
+        ["role", "provider", "model"],
+        ["product_owner", "vertex", "gemini-2.5-pro"],
+        ["developer", "openai", "gpt"],
+        ["tester", "openai", "gpt"],
+    ]
+    assert "secret" not in table.out + document.out
+
+
+def test_a_file_without_roles_has_none_to_show(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("llm: x\n")
+
+    assert "has no roles" in run_leaf(capsys, "config", "show", "--config", config).out
+    assert run_leaf(capsys, "config", "show", "--config", config, "--json").json["roles"] == {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--provider", "azure", "--model", "m"),
+        ("--provider", "ollama", "--model", " "),
+        ("--provider", "ollama", "--model", "m", "--temperature", "2.1"),
+        ("--provider", "ollama", "--model", "m", "--temperature", "nan"),
+        ("--provider", "ollama", "--model", "m", "--max-tokens", "0"),
+        ("--provider", "ollama", "--model", "m", "--base-url", "localhost:11434"),
+        ("--provider", "openai", "--model", "m", "--base-url", "http://"),
+        ("--provider", "openai", "--model", "m", "--base-url", "http://h:port"),
+        ("--provider", "openai", "--model", "m"),
+        ("--provider", "grpc", "--model", "m", "--base-url", "http://localhost:50051"),
+        ("--provider", "grpc", "--model", "m", "--base-url", "localhost"),
+        ("--provider", "grpc", "--model", "m", "--base-url", "localhost:70000"),
+    ],
+)
+def test_a_wrong_value_is_usage_and_writes_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    outcome = run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *options)
+
+    option = (
+        options[-2] if len(options) == 6 or options[-1] == " " else "--provider" if "azure" in options else "--base-url"
+    )
+    assert outcome.code == 2
+    assert option in outcome.err
+    assert (config.read_text(), list(config.parent.iterdir())) == (TEXT, [config])
+
+
+@pytest.mark.parametrize("command", [("set-role", "product_owner", *STUDENT), ("show",), ("rollback",)])
+def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    outcome = run_leaf(capsys, "config", *command, "--config", tmp_path / "none.yaml")
+
+    assert (outcome.code, list(tmp_path.iterdir())) == (65, [])
+    assert "no such file" in outcome.err
+    assert "none.yaml" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"a: 1\nb: [", "line 2"), (b"a: 1\nb: \xff", "line 2: no UTF-8"), (b"roles: 3", "line 1: roles is no mapping")],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_line(
+    config: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str
+) -> None:
+    config.write_bytes(content)
+
+    for command in (("set-role", "product_owner", *STUDENT), ("show",)):
+        outcome = run_leaf(capsys, "config", *command, "--config", config)
+        assert outcome.code == 65
+        assert f"{config}: {words}" in outcome.err
+    assert (config.read_bytes(), list(config.parent.iterdir())) == (content, [config])
+
+
+def test_without_a_backup_there_is_nothing_to_roll_back(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.with_name("config.yaml.backup-x").write_text("mine")
+
+    outcome = run_leaf(capsys, "config", "rollback", "--config", config)
+
+    assert (outcome.code, config.read_text()) == (65, TEXT)
+    assert "no backup" in outcome.err
+
+
+def test_where_no_backup_can_be_written_the_file_stays(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = config.rename(config.with_name("c" * 250))
+
+    outcome = run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *STUDENT)
+
+    assert (outcome.code, config.read_text(), list(config.parent.iterdir())) == (65, TEXT, [config])
+    assert "can't be written" in outcome.err
