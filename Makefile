@@ -102,10 +102,11 @@ format: setup-dev ## Format the sources
 lock: setup-dev ## Compile requirements/*.txt anew
 	sh scripts/lock.sh
 
-generate: setup-dev ## Write the generated files: protobuf stubs, the spec's JSON schema, the CRD, k8s/install.yaml
+generate: setup-dev ## Write the generated files: protobuf stubs, the spec's JSON schema, the CRD, k8s/install.yaml, the notebook
 	PYTHON=$(BIN)/python sh scripts/generate_protos.sh services
 	$(BIN)/python -m stillhouse.spec.schema > docs/distillation.schema.json
 	$(BIN)/python -m stillhouse.spec.crd --chart > charts/stillhouse/templates/crd.yaml
+	$(BIN)/python scripts/make_notebook.py > notebooks/stillhouse_train.ipynb
 	if command -v helm >/dev/null; then sh scripts/render_install.sh > k8s/install.yaml; else echo "k8s/install.yaml is left as it is: helm is not in PATH" >&2; fi
 
 deploy: ## Install or upgrade the chart in the current cluster, with a development store and an emulated teacher

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from stillhouse.errors import InvalidArgument
+from stillhouse.errors import InvalidArgument, ResourceExhausted
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -46,10 +46,13 @@ def count_parameters(model: Path) -> int:
 def load_fine_tuned(base: Path, adapter: Path | None) -> Any:
     """The base with its adapter applied, in evaluation mode; float32 where that fits into memory, else as saved.
 
-    Raises InvalidArgument where either can't be loaded, or the adapter is not one for this base.
+    Raises InvalidArgument where either can't be loaded, or the adapter is not one for this base; ResourceExhausted
+    where memory doesn't hold the base.
     """
+    saved_bytes = sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    dtype = dtype_that_fits(count_parameters(base), saved_bytes, _available_memory())
     try:
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=_dtype_that_fits(base), local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True)
     except (OSError, ValueError, KeyError) as exc:
         raise InvalidArgument(f"the base can't be loaded as a causal language model: {exc}", field="base") from exc
     if adapter is not None:
@@ -149,10 +152,20 @@ def _check_every_weight_is_used(model: Any, adapter: Path) -> None:
             raise InvalidArgument(f"the adapter does not fit the base, which has no module for {name}", field="adapter")
 
 
-def _dtype_that_fits(base: Path) -> torch.dtype | str:
-    """float32 where memory allows: half precision makes the reference itself inexact, by about 1e-3 nats."""
-    needed = count_parameters(base) * BYTES_PER_FLOAT32 * MEMORY_MARGIN
-    return torch.float32 if needed <= _available_memory() else "auto"
+def dtype_that_fits(parameters: int, saved_bytes: int, available_bytes: float) -> torch.dtype | str:
+    """float32 where memory allows: half precision makes the reference itself inexact, by about 1e-3 nats.
+
+    Raises ResourceExhausted where memory doesn't even hold the base as it is saved: the system would end the process.
+    """
+    needed = parameters * BYTES_PER_FLOAT32 * MEMORY_MARGIN
+    if needed <= available_bytes:
+        return torch.float32
+    if saved_bytes <= available_bytes:
+        return "auto"
+    raise ResourceExhausted(
+        f"the fine-tuned model needs {saved_bytes / 1e9:.0f} GB of memory, better {needed / 1e9:.0f}, and "
+        f"{available_bytes / 1e9:.0f} are free; export on a machine that has them"
+    )
 
 
 def _available_memory() -> float:

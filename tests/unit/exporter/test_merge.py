@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from exported_tiny import tiny_base, write_adapter
-from stillhouse.errors import InvalidArgument
+from stillhouse.errors import InvalidArgument, ResourceExhausted
 from stillhouse.exporter.merge import (
     adapter_scales,
     answer_log_probabilities,
     count_parameters,
+    dtype_that_fits,
     load_fine_tuned,
     plain_lora,
     save_merged,
@@ -104,3 +105,13 @@ def test_a_directory_without_weights_is_no_base(tmp_path: Path) -> None:
 def test_parameters_are_counted_without_loading_them(base: Path) -> None:
     expected = sum(tensor.numel() for tensor in load_file(base / "model.safetensors").values())
     assert count_parameters(base) == expected
+
+
+@pytest.mark.parametrize(("free_gigabytes", "dtype"), [(48, torch.float32), (24, "auto")])
+def test_a_7b_model_is_loaded_as_exactly_as_memory_allows(free_gigabytes: int, dtype: torch.dtype | str) -> None:
+    assert dtype_that_fits(7_600_000_000, 15_200_000_000, free_gigabytes * 1e9) == dtype
+
+
+def test_a_model_that_memory_does_not_hold_is_refused_with_what_it_needs() -> None:
+    with pytest.raises(ResourceExhausted, match=r"needs 15 GB of memory, better 40, and 12 are free"):
+        dtype_that_fits(7_600_000_000, 15_200_000_000, 12e9)
