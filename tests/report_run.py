@@ -226,8 +226,10 @@ def student_results() -> list[RowResult]:
     return [*results[:5], spoilt, *results[6:]]
 
 
-def evaluate(writer: Writer, name: str, results: Sequence[RowResult], *, gates: Sequence[Gate] = ()) -> EvaluateResult:
-    """An evaluation of those rows with the documents that the evaluator writes."""
+def evaluate(
+    writer: Writer, name: str, results: Sequence[RowResult], *, gates: Sequence[Gate] = (), **values: Any
+) -> EvaluateResult:
+    """An evaluation of those rows with the documents that the evaluator writes; `values` are added to the document."""
     made = evaluation_of(results)
     decided = decide(gates, made, Comparison(reference_score=0.931, base_mean=0.52))
     subject = Subject("product_owner", 1, "a" * 64, "b" * 64, "role_grammar", 768, 0.0, 42, "")
@@ -238,7 +240,7 @@ def evaluate(writer: Writer, name: str, results: Sequence[RowResult], *, gates: 
         reference_source="dataset",
         baseline=None,
     )
-    document = summary_document(subject, made, results, comparison, decided)
+    document = {**summary_document(subject, made, results, comparison, decided), **values}
     result = EvaluateResult(
         evaluation=made,
         gates=decided,
@@ -265,7 +267,8 @@ def finished_run(store: Store, *, gates: Sequence[Gate] = GATES) -> Writer:
     data = dataset(writer, read)
     export(writer, train(writer, data))
     held_out = records_of(examples(36)[24:], seed=1)
-    evaluate(writer, "evaluate-teacher", results_of(held_out, seconds=9.0))
+    paid = {"teacher": "emulator/gemini-2.5-flash", "cost_usd": 0.06}
+    evaluate(writer, "evaluate-teacher", results_of(held_out, seconds=9.0), **paid)
     weak = [replace(one, score=one.score / 2, valid=False) for one in student_results()]
     evaluate(writer, "evaluate-base", weak)
     result = evaluate(writer, "evaluate", student_results(), gates=gates)

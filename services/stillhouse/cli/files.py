@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillhouse.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, StillhouseError
+from stillhouse.errors import (
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    StillhouseError,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from stillhouse.artifacts.store import Store
@@ -52,6 +59,16 @@ def existing_file(path: Path) -> Path:
     if not path.is_file():
         raise NotFound(f"no such file: {path}")
     return path
+
+
+def read_file(path: Path) -> bytes:
+    """All bytes of an input file. Raises NotFound, PermissionDenied, Unavailable."""
+    try:
+        return existing_file(path).read_bytes()
+    except PermissionError as exc:
+        raise PermissionDenied(f"{path} can't be opened: {exc.strerror}; may you read it?") from exc
+    except OSError as exc:
+        raise Unavailable(f"{path} can't be read: {exc.strerror or exc}") from exc
 
 
 def fetch_files(store: Store, artifacts: Iterable[Artifact], folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from stillhouse.errors import FailedPrecondition
 
-_RESAMPLES = 2000
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def paired_difference(
     return PairedDifference(
         rows=len(differences),
         mean=fmean(differences),
-        low=means[int(0.025 * _RESAMPLES)],
-        high=means[int(0.975 * _RESAMPLES) - 1],
+        low=means[int(0.025 * RESAMPLES)],
+        high=means[int(0.975 * RESAMPLES) - 1],
     )
 
 
 def _resampled_means(differences: Sequence[float], source: random.Random) -> list[float]:
     count = len(differences)
-    return [sum(source.choices(differences, k=count)) / count for _ in range(_RESAMPLES)]
+    return [sum(source.choices(differences, k=count)) / count for _ in range(RESAMPLES)]

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stillhouse.dataset.lines import Row
+from stillhouse.errors import InvalidArgument
 from stillhouse.report.diffs import MAX_CHARACTERS
-from stillhouse.report.facts import ComparedRow, NamedText, TextPair
+from stillhouse.report.facts import ComparedRow, NamedText, TextPair, Verdict
 from stillhouse.report.teaching import number
+from stillhouse.roles.role import load_role
 
 _MAX_REMARKS = 20
 _REMARK_CHARACTERS = 600
@@ -72,9 +74,8 @@ def _places(scores: Sequence[float]) -> dict[str, int]:
     return {place: index for place, found in picked.items() for index in found}
 
 
-def _compared(
-    place: str, row: Mapping[str, Any], reference: tuple[str, Mapping[str, Any]] | None, canonical: Canonical
-) -> ComparedRow:
+def verdict_of(row: Mapping[str, Any]) -> Verdict:
+    """What an evaluated row says of its answer, shortened."""
     failure = row.get("failure")
     why = ""
     if isinstance(failure, dict):
@@ -85,27 +86,52 @@ def _compared(
         if isinstance(finding, dict)
     ]
     problems = [str(problem) for problem in row.get("problems") or ()]
-    return ComparedRow(
-        place=place,
-        row_id=str(row.get("id", "")),
-        tier=str(row.get("tier") or ""),
+    return Verdict(
         score=number(row, "score"),
         seconds=number(row, "seconds"),
         valid=row.get("valid") is True,
         failure=shorten(why, _REMARK_CHARACTERS),
         remarks=tuple(shorten(remark, _REMARK_CHARACTERS) for remark in (*problems, *guards)[:_MAX_REMARKS]),
-        inputs=tuple(NamedText(name, shorten(text)) for name, text in _texts(row, "inputs").items()),
-        reference=reference[0] if reference else "",
-        pairs=_pairs(reference[1] if reference else {}, row, canonical),
     )
 
 
-def _pairs(teacher: Mapping[str, Any], student: Mapping[str, Any], canonical: Canonical) -> tuple[TextPair, ...]:
-    """By output where both have the same ones, else the whole answers."""
-    left, right = (canonical(_texts(values, "outputs")) for values in (teacher, student))
-    if right and (left.keys() == right.keys() or not teacher):
-        return tuple(TextPair(name, left.get(name), text) for name, text in right.items())
-    return (TextPair("answer", answer_of(teacher) or None, answer_of(student) or None),)
+def inputs_of(row: Mapping[str, Any]) -> tuple[NamedText, ...]:
+    """What was asked, shortened."""
+    return tuple(NamedText(name, shorten(text)) for name, text in _texts(row, "inputs").items())
+
+
+def text_pairs(left: Mapping[str, Any], right: Mapping[str, Any], canonical: Canonical) -> tuple[TextPair, ...]:
+    """Two answers to a row by output where both have the same ones, else whole; `left` may be empty."""
+    before, after = (canonical(_texts(values, "outputs")) for values in (left, right))
+    if after and (before.keys() == after.keys() or not left):
+        return tuple(TextPair(name, before.get(name), text) for name, text in after.items())
+    return (TextPair("answer", answer_of(left) or None, answer_of(right) or None),)
+
+
+def canonical_of(role: str) -> Canonical:
+    """The role's notation where outputs are valid and the role is installed here; else they stay as they are."""
+
+    def canonical(outputs: Mapping[str, str]) -> Mapping[str, str]:
+        try:
+            return load_role(role).canonical(outputs)
+        except InvalidArgument:
+            return outputs
+
+    return canonical
+
+
+def _compared(
+    place: str, row: Mapping[str, Any], reference: tuple[str, Mapping[str, Any]] | None, canonical: Canonical
+) -> ComparedRow:
+    return ComparedRow(
+        place=place,
+        row_id=str(row.get("id", "")),
+        tier=str(row.get("tier") or ""),
+        right=verdict_of(row),
+        inputs=inputs_of(row),
+        pairs=text_pairs(reference[1] if reference else {}, row, canonical),
+        reference=reference[0] if reference else "",
+    )
 
 
 def _texts(values: Mapping[str, Any], name: str) -> dict[str, str]:

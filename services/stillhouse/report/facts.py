@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from stillhouse.report.differences import Comparison
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -24,6 +26,8 @@ class Contender:
     guards: float | None = None
     seconds: float | None = None
     """Median seconds an answer."""
+    cost_usd: float | None = None
+    """An answer; None where nobody is paid for one."""
 
 
 @dataclass(frozen=True)
@@ -172,21 +176,17 @@ class NamedText:
 
 @dataclass(frozen=True)
 class TextPair:
-    """One output of teacher and student; None where there is none."""
+    """One output of two answers to a row; None where there is none."""
 
     name: str
-    teacher: str | None
-    student: str | None
+    left: str | None
+    right: str | None
 
 
 @dataclass(frozen=True)
-class ComparedRow:
-    """A held-out row with both answers."""
+class Verdict:
+    """What became of one answer."""
 
-    place: str
-    """best, median, worst."""
-    row_id: str
-    tier: str
     score: float
     seconds: float
     valid: bool
@@ -194,10 +194,23 @@ class ComparedRow:
     """Why there is no answer; empty where there is one."""
     remarks: Sequence[str]
     """What the parser and the guards found."""
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """A held-out row with two answers: on the right the student's, or that of another than the baseline."""
+
+    place: str
+    """best, median, worst; beside a baseline win, tie, loss."""
+    row_id: str
+    tier: str
+    right: Verdict
     inputs: Sequence[NamedText]
-    reference: str
-    """Where the teacher's answer comes from; empty where there is none."""
     pairs: Sequence[TextPair]
+    left: Verdict | None = None
+    """Of the baseline; the teacher's answers are shown without."""
+    reference: str = ""
+    """Where the teacher's answer comes from; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +266,8 @@ class RunReport:
     notices: Sequence[str]
     """What a reader must know first: an emulated teacher, lost artifacts."""
     contenders: Sequence[Contender]
+    comparison: Comparison | None
+    """The evaluations row by row beside the student's; None where there is nothing to compare."""
     gates: Sequence[GateFact]
     funnel: Sequence[FunnelStep]
     teaching: Teaching | None

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillhouse.report import words
+from stillhouse.report.evaluations import Evaluation
 from stillhouse.report.facts import Contender, Fact, GateFact, Teaching
 from stillhouse.v1.artifact_pb2 import Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
@@ -30,10 +31,20 @@ _HELD_OUT = "on the held-out rows"
 
 
 def contenders(
-    evaluations: Mapping[str, EvaluateResult], dataset: BuildDatasetResult | None, teaching: Teaching | None
+    evaluations: Mapping[str, EvaluateResult],
+    documents: Mapping[str, Evaluation],
+    dataset: BuildDatasetResult | None,
+    teaching: Teaching | None,
 ) -> tuple[Contender, ...]:
-    """Student, base, teacher in that order. Without an evaluation of its own, the teacher as its recorded answers."""
-    found = [_evaluated(title, evaluations[name]) for name, title in TITLES.items() if name in evaluations]
+    """Student, base, teacher in that order. Without an evaluation of its own, the teacher as its recorded answers.
+
+    `documents` are the evaluations by title, as far as they can be read: what an answer costs.
+    """
+    found = [
+        _evaluated(title, evaluations[name], documents.get(title))
+        for name, title in TITLES.items()
+        if name in evaluations
+    ]
     if TEACHER not in evaluations and dataset is not None:
         recorded = dataset.teacher_scores if dataset.teacher_scores.count else dataset.scores
         if recorded.count:
@@ -163,7 +174,7 @@ def teacher_of(spec: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     return ", ".join(dict.fromkeys(named)) or "none", tuple(dict.fromkeys(notices))
 
 
-def _evaluated(title: str, result: EvaluateResult) -> Contender:
+def _evaluated(title: str, result: EvaluateResult, document: Evaluation | None) -> Contender:
     made = result.evaluation
     return Contender(
         title,
@@ -175,6 +186,7 @@ def _evaluated(title: str, result: EvaluateResult) -> Contender:
         made.valid_rate,
         made.guard_rate,
         made.median_seconds,
+        None if document is None else document.cost_usd_per_row,
     )
 
 

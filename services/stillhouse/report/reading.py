@@ -5,12 +5,11 @@ What is not made yet is left out; what the store has lost is left out and said.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from google.protobuf.any_pb2 import Any as PackedMessage
 from google.protobuf.message import Message
@@ -20,15 +19,16 @@ from stillhouse.controller.runs import Run
 from stillhouse.dataset.lines import Row, read_rows
 from stillhouse.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, StillhouseError
 from stillhouse.report import headline
-from stillhouse.report.comparison import Reference, compared_rows
-from stillhouse.report.facts import ComparedRow, Fact, Finding, Histogram, LossPoint, RunReport, Teaching
+from stillhouse.report.comparison import Reference, canonical_of, compared_rows
+from stillhouse.report.differences import Comparison, compare
+from stillhouse.report.evaluations import TIERS, Evaluation, read_evaluation
+from stillhouse.report.facts import ComparedRow, Fact, Histogram, LossPoint, RunReport, Teaching
 from stillhouse.report.findings import findings_of
 from stillhouse.report.funnel import funnel_of
 from stillhouse.report.lineage import stages_of
 from stillhouse.report.losses import loss_points
 from stillhouse.report.scores import ScoreTally
 from stillhouse.report.teaching import number, teaching_of
-from stillhouse.roles.role import load_role
 from stillhouse.rpc.operation import read_progress
 from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult
@@ -37,8 +37,6 @@ from stillhouse.v1.exporter_pb2 import ExportResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import PrepareBaseResult, TrainResult
 
-TIERS = ("simple", "medium", "corporate")
-"""The order in which tiers are shown; others follow by name."""
 _UNLABELLED = "not recorded"
 _LOST = (NotFound, DataLoss, InvalidArgument, FailedPrecondition)
 MessageT = TypeVar("MessageT", bound=Message)
@@ -61,7 +59,8 @@ def read_report(
     student = evaluations.get(headline.STUDENT)
     dataset = reader.result("dataset", BuildDatasetResult)
     teaching = reader.teaching()
-    gates, contenders = headline.gates_of(student), headline.contenders(evaluations, dataset, teaching)
+    documents = reader.documents(evaluations)
+    gates, contenders = headline.gates_of(student), headline.contenders(evaluations, documents, dataset, teaching)
     mark, sentence = headline.verdict(run.steps, gates, contenders, running=is_running)
     spec = run.distillation.get("spec") or {}
     teacher, teacher_notices = headline.teacher_of(spec)
@@ -77,13 +76,14 @@ def read_report(
         facts=headline.cost_facts(teaching, reader.manifests, student),
         notices=(),
         contenders=contenders,
+        comparison=reader.comparison(documents),
         gates=gates,
         funnel=funnel_of(teaching, reader.request("dataset", BuildDatasetRequest), dataset),
         teaching=teaching,
         histograms=reader.histograms(evaluations, dataset, teaching),
         losses=reader.losses(),
         making=reader.making(),
-        findings=reader.findings(evaluations),
+        findings=tuple(line for title, one in documents.items() for line in findings_of(one, who=title)),
         compared=reader.compared(evaluations, dataset),
         stages=stages_of(reader.steps(is_running=is_running), reader.manifests),
         commands=_commands(run, store_option, made="export" in reader.manifests, on_cluster=on_cluster),
@@ -207,14 +207,21 @@ class _Reader:
                 for label, tally in tallies.items():
                     tally.add(str(labels.get(label) or _UNLABELLED), number(row.values, "score"))
 
-    def findings(self, evaluations: Mapping[str, EvaluateResult]) -> tuple[Finding, ...]:
-        """Of every evaluation whose document has them."""
-        found: list[Finding] = []
+    def documents(self, evaluations: Mapping[str, EvaluateResult]) -> dict[str, Evaluation]:
+        """By title, the student's first; without those that the store has lost."""
+        found = {}
         for name, title in headline.TITLES.items():
             if name in evaluations:
                 document = self._kept(partial(self._document, evaluations[name].summary))
-                found += findings_of(document or {}, who=title, tiers=TIERS)
-        return tuple(found)
+                if document is not None:
+                    found[title] = document
+        return found
+
+    def comparison(self, documents: Mapping[str, Evaluation]) -> Comparison | None:
+        """The others beside the student; None without one, or without others."""
+        if headline.TITLES[headline.STUDENT] not in documents or len(documents) < 2:
+            return None
+        return self._kept(lambda: compare(documents))
 
     def compared(
         self, evaluations: Mapping[str, EvaluateResult], dataset: BuildDatasetResult | None
@@ -230,15 +237,8 @@ class _Reader:
         if dataset is not None and dataset.validation.sha256:
             recorded = dataset.validation
             references.append(Reference("the recorded answer of the row", lambda: self._safely(recorded)))
-        return self._kept(lambda: compared_rows(lambda: self._rows(rows), references, self._canonical)) or ()
-
-    def _canonical(self, outputs: Mapping[str, str]) -> Mapping[str, str]:
-        """In the role's notation where the outputs are valid and the role is installed here, else as they are."""
-        try:
-            role = load_role(str((self.run.distillation.get("spec") or {}).get("role", "")))
-            return role.canonical(outputs)
-        except InvalidArgument:
-            return outputs
+        canonical = canonical_of(str((self.run.distillation.get("spec") or {}).get("role", "")))
+        return self._kept(lambda: compared_rows(lambda: self._rows(rows), references, canonical)) or ()
 
     def making(self) -> tuple[Fact, ...]:
         """Base, training and export in facts."""
@@ -248,9 +248,8 @@ class _Reader:
             self.result("export", ExportResult),
         )
 
-    def _document(self, artifact: Artifact) -> Mapping[str, Any]:
-        document = json.loads(self.store.read_bytes(artifact))
-        return document if isinstance(document, dict) else {}
+    def _document(self, artifact: Artifact) -> Evaluation:
+        return read_evaluation(self.store.read_bytes(artifact), source=artifact.name or "an evaluation")
 
     def _rows(self, artifact: Artifact) -> Iterator[Row]:
         return read_rows(self.store.open_lines(artifact), source=artifact.name or "artifact")

@@ -69,6 +69,18 @@ def percent(value: float | None) -> str:
     return f"{text} %"
 
 
+def signed(value: float) -> str:
+    """Three digits with their sign: +0.293, −0.010."""
+    return f"{value:+.3f}".replace("-", "\u2212")
+
+
+def sureness(low: float, high: float) -> str:
+    """What an interval of a difference says."""
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "not clear"
+
+
 def count(value: int) -> str:
     """With thin groups of three."""
     return f"{value:,}".replace(",", "\u202f")

@@ -136,6 +136,14 @@ def test_a_verdict_is_said_in_words_beside_its_colour(page: str) -> None:
     assert len(re.findall(r"Failed</span>", gates)) == 1
 
 
+def test_the_evaluations_are_compared_row_by_row(page: str) -> None:
+    compared = page[page.index('id="compared"') : page.index('id="gates"')]
+    assert "<h3>Row by row beside the student</h3>" in compared
+    assert compared.count('data-label="95 % interval"') == 2 + 3 * 3
+    assert "US$ 0.0050" in compared
+    assert "worse</td>" in compared
+
+
 def test_marks_of_a_chart_say_their_figures(page: str) -> None:
     assert "<title>step 60: tuning loss 0.4472</title>" in page
     assert "accepted from 0.80" in page

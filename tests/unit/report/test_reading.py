@@ -47,6 +47,20 @@ def test_student_base_and_teacher_stand_in_that_order(report: RunReport) -> None
     assert all(one.rows == 12 and one.seconds is not None for one in report.contenders)
 
 
+def test_base_and_teacher_are_compared_with_the_student_row_by_row(report: RunReport) -> None:
+    assert report.comparison is not None
+    assert report.comparison.baseline.name == "Student"
+    base, teacher = (one.difference for one in report.comparison.others)
+    assert base is not None
+    assert teacher is not None
+    assert (base.wins, base.losses, base.high < 0) == (0, 12, True)
+    assert (teacher.wins >= 1, teacher.rows, teacher.mean > 0) == (True, 12, True)
+
+
+def test_only_a_teachers_answers_have_a_cost(report: RunReport) -> None:
+    assert [one.cost_usd for one in report.contenders] == [None, None, pytest.approx(0.005)]
+
+
 def test_the_funnel_goes_from_calls_to_validation_and_nothing_gets_lost(report: RunReport) -> None:
     titles = [step.title for step in report.funnel]
     assert titles == [
@@ -78,7 +92,7 @@ def test_cost_and_calls_are_given_by_record(report: RunReport) -> None:
 def test_the_rows_shown_are_the_best_the_median_and_the_worst(report: RunReport) -> None:
     best, middle, worst = report.compared
     assert (best.place, middle.place, worst.place) == ("best", "median", "worst")
-    assert best.score >= middle.score >= worst.score == 0.12
+    assert best.right.score >= middle.right.score >= worst.right.score == 0.12
     assert best.reference == "the teacher’s answer to the same row"
     assert [pair.name for pair in best.pairs] == ["product_vision", "product_owner_review"]
     assert [pair.name for pair in worst.pairs] == ["answer"]
