@@ -12,8 +12,9 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,3 +63,16 @@ def save(figures: Mapping[str, Any], options: argparse.Namespace) -> None:
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     document = {"settings": settings, "machine": platform.platform(), "cpus": os.cpu_count(), **figures}
     options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def carry_out(
+    options: argparse.Namespace,
+    measure: Callable[[argparse.Namespace, Path], Mapping[str, Any]],
+    show: Callable[[Mapping[str, Any]], None],
+) -> int:
+    """Measures in a folder that goes again, shows and saves the report; the exit code: 1 where a target is missed."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        report = measure(options, Path(folder))
+    show(report)
+    save(report, options)
+    return 1 if report["missed"] else 0

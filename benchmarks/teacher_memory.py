@@ -16,7 +16,6 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from measuring import MODEL, ROLE, SEED, save, usage_of
+from measuring import MODEL, ROLE, SEED, carry_out, usage_of
 
 if TYPE_CHECKING:
     from stillhouse.roles.role import Role
@@ -187,12 +186,7 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--client", action="store_true", help="load the Vertex client, as real runs do")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="the same figures")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="teacher-memory-") as folder:
-        report = measure(options, Path(folder))
-    show(report)
-    save(report, options)
-    return 1 if report["missed"] else 0
+    return carry_out(parser.parse_args(), measure, show)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import math
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -25,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from measuring import emulator, save, usage_of
+from measuring import carry_out, emulator, usage_of
 from teacher_contenders import Work, child_command, our_command, run_original, run_peer, write_prompts
 
 OURS, ORIGINAL, PEER = "stillhouse generate", "original way", "bespokelabs-curator==0.1.31"
@@ -235,11 +234,7 @@ def main() -> int:
     options = parser.parse_args()
     if min(options.records, options.original_records or 2) < 2:
         parser.error("a pace takes at least 2 records")
-    with tempfile.TemporaryDirectory(prefix="teacher-throughput-") as folder:
-        report = throughput(options, Path(folder))
-    show(report)
-    save(report, options)
-    return 1 if report["missed"] else 0
+    return carry_out(options, throughput, show)
 
 
 if __name__ == "__main__":

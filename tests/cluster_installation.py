@@ -5,7 +5,6 @@ It knows a cluster by KUBECONFIG and the images by IMAGE_PREFIX and IMAGE_TAG. A
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import secrets
@@ -21,58 +20,16 @@ import pytest
 import yaml
 from kubernetes import client, config
 
+from cluster_distillations import ENDED, Judge, owners_of, step_of
 from rendered_chart import CHART
 from stillhouse.controller.cluster.api import DEPLOYMENTS, DISTILLATIONS, EVENTS, JOBS, PODS, KubernetesApi
-from stillhouse.controller.cluster.pods import merged
 from stillhouse.errors import StillhouseError
 
 Json = dict[str, Any]
-Judge = Callable[[Json], object]
-"""Of a status: whether it is what is waited for."""
 
-ENDED = ("Succeeded", "GatesFailed", "Failed", "Invalid")
 CONTROLLER, OBJECT_STORE = "stillhouse-controller", "stillhouse-object-store"
 KUEUE_GROUP = "kueue.x-k8s.io"
 _OPEN_STORE = "from stillhouse.artifacts.store import Store; store = Store.open('{uri}'); "
-_GATES = ("minScore", "maxGap", "maxMedianSeconds", "minValidRate", "minGuardRate", "minMarginOverBase")
-
-TINY: Json = {
-    "role": "product_owner",
-    "dataset": {"imports": [{"synthesized": {"count": 24, "seed": 11}}], "minRecords": 10},
-    "student": {"base": "builtin:tiny", "training": {"epochs": 1, "maxSteps": 2, "batchSize": 2}},
-    "export": {"maxKlDivergence": "1"},
-    "evaluation": {"maxTokens": 16, "gates": dict.fromkeys(_GATES, "None")},
-    "serve": {"policy": "Never"},
-}
-"""The smallest distillation there is: a minute and a half on two quiet processors, most of it the export."""
-
-TAUGHT: Json = {
-    "concepts": {"synthesized": {"count": 60, "seed": 7}},
-    "teacher": {
-        "stages": [
-            {
-                "provider": "emulator",
-                "model": "gemini-2.5-flash",
-                "records": 24,
-                "minScore": "0.80",
-                "emulator": {"faults": "none", "latencySeconds": "0"},
-            }
-        ]
-    },
-    "minRecords": 10,
-}
-"""A data set that the emulated teacher makes."""
-
-
-def tiny(**changes: Any) -> Json:
-    """The tiny spec with those fields merged into it; None takes one away."""
-    made: Json = merged(copy.deepcopy(TINY), changes)
-    return made
-
-
-def rows(seed: int, count: int = 24) -> Json:
-    """A data set of its own, for `dataset`."""
-    return {"imports": [{"synthesized": {"count": count, "seed": seed}}]}
 
 
 @dataclass(frozen=True)
@@ -205,11 +162,10 @@ class Installation:
 
     def events(self, name: str) -> list[tuple[str, str, int]]:
         """Of a Distillation: reason, message, count."""
-        found = self.api.list(EVENTS, self.namespace, fields=f"involvedObject.name={name}")
         return [
             (event["reason"], event["message"], event.get("count", 1))
-            for event in found
-            if event["involvedObject"]["kind"] == "Distillation"
+            for event in self.api.list(EVENTS, self.namespace)
+            if (event["involvedObject"]["kind"], event["involvedObject"].get("name")) == ("Distillation", name)
         ]
 
     def scale(self, deployment: str, replicas: int) -> None:
@@ -260,23 +216,6 @@ class Installation:
         for name in dict.fromkeys(self._names):
             with suppress(AssertionError, StillhouseError):
                 self.delete(name, seconds=60)
-
-
-def step_of(status: Json, name: str) -> Json:
-    """A step of a status; empty where there is none."""
-    found: Json = next((step for step in status.get("steps", []) if step["name"] == name), {})
-    return found
-
-
-def condition_of(status: Json, name: str) -> tuple[str, str]:
-    """Status and reason of a condition."""
-    found = next((entry for entry in status.get("conditions", []) if entry["type"] == name), {})
-    return found.get("status", ""), found.get("reason", "")
-
-
-def owners_of(body: Json) -> list[str]:
-    """Their uids."""
-    return [reference["uid"] for reference in body["metadata"].get("ownerReferences", [])]
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class FakeCluster(KubernetesApi):
     def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         return copy.deepcopy(self.objects.get((kind.plural, namespace, name)))
 
-    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "") -> list[Json]:
+    def list(self, kind: Kind, namespace: str, *, labels: str = "") -> list[Json]:
         wanted = [part.partition("=") for part in labels.split(",") if part]
         return [
             copy.deepcopy(body)
@@ -82,9 +82,7 @@ class FakeCluster(KubernetesApi):
             raise Conflict(f"{kind.name} {namespace}/{name} already exists")
         return self._write(f"create {kind.name} {name}", kind, namespace, copy.deepcopy(body))
 
-    def apply(
-        self, kind: Kind, namespace: str, body: Json, *, force: bool = True, manager: str = FIELD_MANAGER
-    ) -> Json:
+    def apply(self, kind: Kind, namespace: str, body: Json, *, manager: str = FIELD_MANAGER) -> Json:
         name = body["metadata"]["name"]
         there = self.objects.get((kind.plural, namespace, name))
         self._check_version(there, body)

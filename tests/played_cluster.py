@@ -11,6 +11,7 @@ from stillhouse.controller.cluster.api import DISTILLATIONS, FIELD_MANAGER, Kind
 from stillhouse.errors import StillhouseError
 
 Json = dict[str, Any]
+JOB = "train-0123"
 
 
 class PlayedCluster(FakeCluster):
@@ -36,20 +37,18 @@ class PlayedCluster(FakeCluster):
             body["status"] = {"observedGeneration": body["metadata"]["generation"], **status}
         return body
 
-    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "") -> list[Json]:
+    def list(self, kind: Kind, namespace: str, *, labels: str = "") -> list[Json]:
         self._check_readable(kind)
-        return super().list(kind, namespace, labels=labels, fields=fields)
+        return super().list(kind, namespace, labels=labels)
 
-    def apply(
-        self, kind: Kind, namespace: str, body: Json, *, force: bool = True, manager: str = FIELD_MANAGER
-    ) -> Json:
+    def apply(self, kind: Kind, namespace: str, body: Json, *, manager: str = FIELD_MANAGER) -> Json:
         if self.refusal is not None:
             raise self.refusal
         self.managers.append(manager)
         there = super().get(kind, namespace, body["metadata"]["name"])
         generation = there["metadata"]["generation"] + 1 if there else 1
         versioned = {**body, "metadata": {**body["metadata"], "generation": generation}}
-        return super().apply(kind, namespace, versioned, force=force)
+        return super().apply(kind, namespace, versioned)
 
     def put(self, kind: Kind, body: Json) -> None:
         """An object that is simply there."""
@@ -64,3 +63,17 @@ class PlayedCluster(FakeCluster):
 
 def cluster_of(api: FakeCluster) -> Cluster:
     return Cluster(api, NAMESPACE, options=f" --cluster --namespace {NAMESPACE}")
+
+
+def with_demo(*, stage: str = "train", spec: Json | None = None, **status: Any) -> PlayedCluster:
+    """A Distillation that trains, in Job JOB."""
+    api = PlayedCluster()
+    steps = [
+        {"name": "dataset", "stage": "dataset", "state": "done"},
+        {"name": "train", "stage": "train", "state": "running", "job": JOB, "key": "k"},
+        {"name": "export", "stage": "export", "state": "waiting", "message": "after train"},
+    ]
+    whole = {"observedGeneration": 1, "stage": stage, "steps": steps, **status}
+    body = {"role": "product_owner", "dataset": {"imports": []}} | (spec or {})
+    api.put(DISTILLATIONS, {"metadata": {"name": "demo", "generation": 1}, "spec": body, "status": whole})
+    return api

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from cluster_installation import CONTROLLER, ENDED, TAUGHT, Installation, condition_of, tiny
+from cluster_distillations import ENDED, TAUGHT, condition_of, tiny
+from cluster_installation import CONTROLLER, Installation
 from stillhouse.artifacts.store import Store
 from stillhouse.cli.cluster import Cluster
 from stillhouse.cli.cluster_store import opened_store
@@ -40,9 +41,9 @@ def made_jobs(installation: Installation, names: list[str]) -> dict[str, tuple[i
     """How many Jobs of each name were ever made, and how many pods, as the Job controller told it."""
     uids: dict[str, set[str]] = {name: set() for name in names}
     pods: Counter[str] = Counter()
-    for event in installation.api.list(EVENTS, installation.namespace, fields="involvedObject.kind=Job"):
+    for event in installation.api.list(EVENTS, installation.namespace):
         regarding = event["involvedObject"]
-        if event["reason"] == "SuccessfulCreate" and regarding["name"] in uids:
+        if (regarding["kind"], event["reason"]) == ("Job", "SuccessfulCreate") and regarding["name"] in uids:
             uids[regarding["name"]].add(regarding["uid"])
             pods[regarding["name"]] += int(event.get("count") or 1)
     return {name: (len(uids[name]), pods[name]) for name in names}

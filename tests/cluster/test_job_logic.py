@@ -12,16 +12,8 @@ from typing import Any
 
 import pytest
 
-from cluster_installation import (
-    OBJECT_STORE,
-    TINY,
-    Installation,
-    condition_of,
-    owners_of,
-    rows,
-    step_of,
-    tiny,
-)
+from cluster_distillations import TINY, condition_of, owners_of, rows, step_of, tiny
+from cluster_installation import OBJECT_STORE, Installation
 from stillhouse.controller.cluster.api import JOBS
 
 pytestmark = pytest.mark.cluster

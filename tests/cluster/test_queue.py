@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from cluster_installation import KUEUE_GROUP, Installation, condition_of, rows, step_of, tiny
+from cluster_distillations import condition_of, rows, step_of, tiny
+from cluster_installation import KUEUE_GROUP, Installation
 
 pytestmark = pytest.mark.cluster
 

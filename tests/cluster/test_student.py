@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from cluster_installation import TAUGHT, Installation, condition_of, tiny
+from cluster_distillations import TAUGHT, condition_of, tiny
+from cluster_installation import Installation
 from stillhouse.client.student import GenerationOptions, StudentClient
 from stillhouse.controller.cluster.api import DEPLOYMENTS, PODS
 

@@ -248,6 +248,20 @@ def test_a_student_behind_tls_and_a_token_is_asked(tmp_path: Path) -> None:
         assert student.generate(QUESTION).text == "because"
 
 
-def test_waiting_ends_with_address_and_remedy() -> None:
-    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1.*serve-student"), connect("127.0.0.1:1", wait_seconds=0):
+def test_waiting_ends_with_address_and_remedy_each_said_once() -> None:
+    with pytest.raises(Unavailable) as caught, connect("127.0.0.1:1", wait_seconds=0):
         pass
+    said = caught.value.message
+    assert said.startswith("no student answers at 127.0.0.1:1: ")
+    assert [said.count(remedy) for remedy in ("is it running", "serve-student", " right?", "correct")] == [1, 1, 1, 0]
+
+
+def test_the_connection_leaves_asking_again_to_whoever_waits() -> None:
+    servicer = LoadingServicer(lambda text: "because")
+    with (
+        served(servicer) as server,
+        pytest.raises(Unavailable, match=f"{server.address}.*still loading"),
+        connect(server.address, wait_seconds=0),
+    ):
+        pass
+    assert servicer.asked_for_info == 1

@@ -17,8 +17,8 @@ import sample_service
 from scripted_teacher import ScriptedTeacher, VirtualClock, after, answer, ask_all, paid, question
 from stillhouse.artifacts.messages import message_json
 from stillhouse.artifacts.store import Store
-from stillhouse.controller.cluster.reconcile import trace_parent as distillation_trace
 from stillhouse.controller.cluster.traces import record_outcome
+from stillhouse.controller.cluster.traces import trace_parent as distillation_trace
 from stillhouse.controller.local import LocalBackend
 from stillhouse.controller.plan import PlannedStep, StepState
 from stillhouse.errors import Unavailable
@@ -79,8 +79,8 @@ def test_the_stages_of_a_distillation_are_spans_of_one_trace_below_its_own(
         "steps": [{"name": "base", "startTime": "2026-01-01T00:00:00Z"}],
         "conditions": [{"type": "Succeeded", "reason": "GatesFailed"}],
     }
-    record_outcome(BODY, status, distillation_trace(BODY), end_seconds=1767225610.0)
-    record_outcome({**BODY, "status": status}, status, distillation_trace(BODY), end_seconds=1767225620.0)
+    record_outcome(BODY, status, end_seconds=1767225610.0)
+    record_outcome({**BODY, "status": status}, status, end_seconds=1767225620.0)
     send()
 
     whole = collector.named("distillation first")

@@ -48,6 +48,17 @@ def unpack_any(packed: any_pb2.Any) -> Message:
     return message
 
 
+def unpack_as(packed: any_pb2.Any, message_type: type[MessageT]) -> MessageT:
+    """The message in `packed`, which is of that type. Raises InvalidArgument if it is not."""
+    message = message_type()
+    if not packed.Unpack(message):
+        raise InvalidArgument(
+            f"{packed.TypeName() or 'nothing'} is where a {message.DESCRIPTOR.full_name} belongs; "
+            "use the version of stillhouse that wrote it"
+        )
+    return message
+
+
 def children(message: Message) -> Iterator[tuple[FieldDescriptor, Message]]:
     """Every set message field of `message` with its message, in field order, through lists and map values."""
     for field, value in message.ListFields():

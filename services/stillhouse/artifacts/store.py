@@ -21,6 +21,7 @@ from stillhouse.errors import DataLoss, InvalidArgument, NotFound
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet, Manifest
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
+JSONL_MEDIA_TYPE = "application/jsonl"
 
 
 class Store:

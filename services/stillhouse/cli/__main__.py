@@ -8,7 +8,9 @@ import typer
 
 from stillhouse.cli import (
     chat,
+    compare,
     concepts,
+    config,
     dataset,
     evaluate,
     export,
@@ -44,9 +46,11 @@ app.command()(setup.doctor)
 app.command()(setup.gc)
 app.command()(score.score)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(concepts.concepts)
 app.command()(generate.generate)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(config.app, name="config")
 app.command()(train.train)
 app.command()(export.export)
 app.command()(serve_student.serve_student)

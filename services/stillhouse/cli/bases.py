@@ -29,7 +29,7 @@ def prepare_base(store: Store, base: str, revision: str, *, screen: Console) -> 
     if _is_directory(base):
         folder = existing_folder(Path(base.removeprefix("file://")).expanduser(), with_file="config.json")
         request = PrepareBaseRequest(directory=store.put_directory(folder))
-    return run_stage(store, BASE, request, PrepareBaseResult(), screen=screen)
+    return run_stage(store, BASE, request, PrepareBaseResult, screen=screen)
 
 
 def _is_directory(base: str) -> bool:

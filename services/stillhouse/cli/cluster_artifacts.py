@@ -36,8 +36,7 @@ class ClusterStudent:
 def recorded_run(cluster: Cluster, name: str, *, store: str | None) -> Iterator[ClusterRun]:
     """The record of a Distillation. Raises FailedPrecondition while there is none, and what the store raises."""
     from stillhouse.cli.cluster_store import opened_store, store_uri
-    from stillhouse.controller.cluster.reconcile import run_name
-    from stillhouse.controller.runs import find_run
+    from stillhouse.controller.runs import find_run, run_name
 
     body = find_distillation(cluster, name)
     uri = store_uri(cluster, flag=store, spec=body["spec"].get("store"))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from stillhouse.cli.cluster import Cluster, find_distillation, has_ended, is_current
 from stillhouse.cli.progress import View
+from stillhouse.controller.cluster.timestamps import seconds_of
 from stillhouse.controller.plan import Plan, PlannedStep, StepState
 from stillhouse.errors import TemporaryError
 from stillhouse.v1.common_pb2 import Progress
@@ -134,10 +134,6 @@ def _seconds(step: Json, now: float) -> float | None:
     """From its Job's start; None where that or its end is not known, or it was done before it was wanted here."""
     if "startTime" not in step or ("finishTime" not in step and step["state"] in ("done", "failed")):
         return None
-    ended = _moment(step["finishTime"]) if "finishTime" in step else now
-    seconds = ended - _moment(step["startTime"])
+    ended = seconds_of(step["finishTime"]) if "finishTime" in step else now
+    seconds = ended - seconds_of(step["startTime"])
     return seconds if seconds >= 0 else None
-
-
-def _moment(text: str) -> float:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC).timestamp()

@@ -80,7 +80,10 @@ def _step(body: Json, name: str) -> Json:
 
 
 def _container(step_name: str) -> str:
-    return "student" if step_name == SERVE else "stage"
+    from stillhouse.controller.cluster.jobs import STAGE_CONTAINER
+    from stillhouse.controller.cluster.pods import STUDENT_CONTAINER
+
+    return STUDENT_CONTAINER if step_name == SERVE else STAGE_CONTAINER
 
 
 def _has_begun(pod: Json, step_name: str) -> bool:

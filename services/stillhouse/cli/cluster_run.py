@@ -133,7 +133,7 @@ def _upload(
     cluster: Cluster, distillation: Distillation, sources: Sequence[LocalSource], store: str | None, screen: Console
 ) -> list[Upload]:
     from stillhouse.cli.cluster_store import opened_store, store_uri
-    from stillhouse.controller.cluster.reconcile import run_name
+    from stillhouse.controller.runs import run_name
     from stillhouse.controller.uploads import remember, upload
 
     uri = store_uri(cluster, flag=store, spec=distillation.spec.store)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import time
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +16,7 @@ from stillhouse.cli.cluster import Cluster, explained, find_distillation, has_en
 from stillhouse.cli.cluster_run import follow_to_end, print_facts, print_resume
 from stillhouse.cli.progress import lines_about
 from stillhouse.cli.tables import console, plain_table, rows_table
+from stillhouse.controller.cluster.timestamps import seconds_of
 from stillhouse.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ def _figures(body: Json) -> list[str]:
 
 def _age(body: Json) -> str:
     """In the largest unit that fits, as kubectl says it."""
-    made = datetime.fromisoformat(body["metadata"]["creationTimestamp"].replace("Z", "+00:00"))
-    seconds = max(int((datetime.now(UTC) - made).total_seconds()), 0)
+    seconds = max(int(time.time() - seconds_of(body["metadata"]["creationTimestamp"])), 0)
     size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), (1, "s"))
     return f"{seconds // size}{unit}"
 

@@ -50,7 +50,7 @@ def build(store: Store, role: Role, options: ImportOptions, *, screen: Console) 
         seed=options.seed,
         min_records=options.min_records,
     )
-    return run_stage(store, DATASET, request, BuildDatasetResult(), screen=screen)
+    return run_stage(store, DATASET, request, BuildDatasetResult, screen=screen)
 
 
 def deliver(store: Store, result: BuildDatasetResult, output: Path, *, json_output: bool) -> None:
@@ -77,6 +77,7 @@ def deliver(store: Store, result: BuildDatasetResult, output: Path, *, json_outp
 
 
 def _put(store: Store, path: Path) -> Artifact:
+    from stillhouse.artifacts.store import JSONL_MEDIA_TYPE
     from stillhouse.cli.files import existing_file
 
-    return store.put_file(existing_file(path), name=path.name, media_type="application/jsonl")
+    return store.put_file(existing_file(path), name=path.name, media_type=JSONL_MEDIA_TYPE)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from rich.console import Console
 
 from stillhouse.cli.tables import rows_table
-from stillhouse.teacher_generator.estimate import StageEstimate
+from stillhouse.dataset.concepts import read_concepts
+from stillhouse.roles.role import load_role
+from stillhouse.teacher_generator.estimate import estimate
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
 
 
-def print_estimates(screen: Console, estimates: Sequence[StageEstimate], request: GenerateRecordsRequest) -> None:
-    """One line a stage; from "every first answer is good" to "as the recorded pipeline fared"."""
+def print_estimate(screen: Console, request: GenerateRecordsRequest, concepts: Iterable[str], *, source: str) -> None:
+    """One line a stage; from "every first answer is good" to "as the recorded pipeline fared".
+
+    `concepts` are lines of JSON. Raises InvalidArgument that names `source` where one is broken.
+    """
+    role = load_role(request.role.name)
+    asked = (concept.inputs for concept in read_concepts(concepts, source=source, shape=role))
     rows = [
         [
-            estimate.name,
-            f"{estimate.records:,}",
-            f"{estimate.calls[0]:,} to {estimate.calls[1]:,}",
-            f"{estimate.prompt_tokens:,} + {estimate.output_tokens:,}",
-            _cost(estimate.cost_usd),
+            stage.name,
+            f"{stage.records:,}",
+            f"{stage.calls[0]:,} to {stage.calls[1]:,}",
+            f"{stage.prompt_tokens:,} + {stage.output_tokens:,}",
+            _cost(stage.cost_usd),
         ]
-        for estimate in estimates
+        for stage in estimate(request, role, asked)
     ]
     screen.print(rows_table(["teacher", "records", "calls", "tokens a call", "cost"], rows))
     if request.HasField("max_cost_usd"):

@@ -75,7 +75,7 @@ def _export(
     request.base_license = prepared.license
     for path in adapter:
         request.adapter.files.append(store.put_file(path, name=path.name))
-    return run_stage(store, EXPORT, request, ExportResult(), screen=screen)
+    return run_stage(store, EXPORT, request, ExportResult, screen=screen)
 
 
 def _deliver(store: Store, result: ExportResult, output: Path, *, model_name: str, json_output: bool) -> None:

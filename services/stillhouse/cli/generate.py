@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from stillhouse.teacher_generator.data_file import FileGeneration, FileOutcome
     from stillhouse.teacher_generator.data_files import DataFiles
     from stillhouse.v1.common_pb2 import Progress
-    from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
 
 
 def generate(
@@ -112,7 +111,11 @@ def generate(
     if max_cost_usd is not None:
         request.max_cost_usd = max_cost_usd
     if dry_run:
-        _print_estimate(request, concepts)
+        from stillhouse.cli.estimates import print_estimate
+        from stillhouse.cli.tables import console
+        from stillhouse.dataset.lines import lines_of
+
+        print_estimate(console(), request, lines_of(concepts), source=concepts.name)
         return
     with as_usage("--output"):
         files = DataFiles(output)
@@ -247,16 +250,3 @@ def _conclude(outcome: FileOutcome, files: DataFiles, *, wanted: int | None, jso
             markup=False,
             soft_wrap=True,
         )
-
-
-def _print_estimate(request: GenerateRecordsRequest, concepts: Path) -> None:
-    from stillhouse.cli.estimates import print_estimates
-    from stillhouse.cli.tables import console
-    from stillhouse.dataset.concepts import read_concepts
-    from stillhouse.dataset.lines import lines_of
-    from stillhouse.roles.role import load_role
-    from stillhouse.teacher_generator.estimate import estimate
-
-    role = load_role(request.role.name)
-    rows = read_concepts(lines_of(concepts), source=concepts.name, shape=role)
-    print_estimates(console(), estimate(request, role, (row.inputs for row in rows)), request)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 from google.protobuf.message import Message
 from rich.console import Console
+from rich.text import Text
 
 from stillhouse.cache import cache_directory
 from stillhouse.errors import (
@@ -45,12 +46,15 @@ _PLAIN_SECONDS = 10.0
 _STOP_SECONDS = 60.0
 
 
-def run_stage(store: Store, stage: StageDefinition, request: Message, result: ResultT, *, screen: Console) -> ResultT:
-    """The stage's result, from its manifest where it is done, else from a Job run now. Fills and returns `result`.
+def run_stage(
+    store: Store, stage: StageDefinition, request: Message, result_type: type[ResultT], *, screen: Console
+) -> ResultT:
+    """The stage's result, from its manifest where it is done, else from a Job run now.
 
     Raises PermanentError or TemporaryError with the Job's own message, Cancelled or Exit when it was stopped.
     """
     from stillhouse.artifacts.digests import request_key
+    from stillhouse.artifacts.messages import unpack_as
 
     key = request_key(stage.name, stage.logic_version, request)
     manifest = store.read_manifest(stage.name, key)
@@ -58,8 +62,7 @@ def run_stage(store: Store, stage: StageDefinition, request: Message, result: Re
         screen.print(f"{stage.name}: done already ({key[:12]})", markup=False)
     else:
         manifest = _run_job(store, stage, request, key, screen)
-    manifest.result.Unpack(result)
-    return result
+    return unpack_as(manifest.result, result_type)
 
 
 def log_path(stage: StageDefinition, key: str) -> Path:
@@ -72,7 +75,7 @@ def progress_line(screen: Console) -> Iterator[Callable[[Progress], None]]:
     """Shows progress: one line redrawn in a terminal, else a line every ten seconds and the last."""
     if screen.is_terminal:
         with screen.status("starting") as status:
-            yield lambda progress: status.update(_words(progress))
+            yield lambda progress: status.update(Text(_words(progress)))
         return
     last_at = float("-inf")
     last_words = ""

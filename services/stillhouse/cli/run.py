@@ -72,7 +72,7 @@ def run(
     if dry_run:
         made = plan(spec, inputs, opened.read_manifest, {}, now=0.0)
         _print_plan(screen, made)
-        _print_estimate(screen, made, opened)
+        _print_estimates(screen, made, opened)
         return
     directory, sizes = run_directory(opened.uri, name), spec.serve
     configure_tracing("stillhouse", os.environ)
@@ -117,23 +117,18 @@ def _print_plan(screen: Console, plan: Plan) -> None:
     screen.print(rows_table(["STEP", "STATE", "SERVICE", "KEY"], rows, left=("STATE", "SERVICE", "KEY")))
 
 
-def _print_estimate(screen: Console, plan: Plan, store: Store) -> None:
+def _print_estimates(screen: Console, plan: Plan, store: Store) -> None:
     """What the teacher may cost, where it is still to be asked."""
-    from stillhouse.cli.estimates import print_estimates
+    from stillhouse.cli.estimates import print_estimate
     from stillhouse.controller.plan import StepState
-    from stillhouse.dataset.concepts import read_concepts
-    from stillhouse.roles.role import load_role
-    from stillhouse.teacher_generator.estimate import estimate
     from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
 
     for step in plan.steps:
         if step.state is StepState.DONE or not isinstance(step.request, GenerateRecordsRequest):
             continue
-        role = load_role(step.request.role.name)
-        lines = store.open_lines(step.request.concepts)
-        rows = read_concepts(lines, source=step.request.concepts.name, shape=role)
+        concepts = step.request.concepts
         screen.print()
-        print_estimates(screen, estimate(step.request, role, (row.inputs for row in rows)), step.request)
+        print_estimate(screen, step.request, store.open_lines(concepts), source=concepts.name)
 
 
 def _conclude(screen: Console, name: str, plan: Plan, stopping: StopRequest, log_file: Path) -> int:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from google.protobuf import json_format
-from google.protobuf.message import Message
 from rich.console import Console
 from rich.text import Text
 
 from stillhouse.cli.tables import rows_table
-from stillhouse.controller.plan import Outcome, Plan, PlannedStep
-from stillhouse.stages import GENERATE
+from stillhouse.controller.plan import Outcome, Plan
+from stillhouse.stages import EVALUATE, GENERATE
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult, Evaluation
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import TrainResult
-
-ResultT = TypeVar("ResultT", bound=Message)
 
 _TITLES = {
     "evaluate-teacher": "teacher",
@@ -36,7 +31,7 @@ def print_evaluations(screen: Console, plan: Plan) -> None:
     _print_teacher(screen, plan)
     _print_making(screen, plan)
     columns = ("", "rows", "mean", "std", "min", "valid", "guards", "seconds", "tokens/s")
-    results = ((step.name, _result(step, EvaluateResult)) for step in plan.steps)
+    results = ((step.name, step.result(EvaluateResult)) for step in plan.steps if step.stage == EVALUATE.name)
     screen.print(rows_table(columns, [_row(name, result.evaluation) for name, result in results if result is not None]))
     _print_gates(screen, plan)
 
@@ -55,16 +50,10 @@ def _row(step_name: str, made: Evaluation) -> list[str]:
     ]
 
 
-def _result(step: PlannedStep, result_type: type[ResultT]) -> ResultT | None:
-    """What a finished step of that kind made, else None."""
-    result = result_type()
-    return result if step.manifest is not None and step.manifest.result.Unpack(result) else None
-
-
 def _print_teacher(screen: Console, plan: Plan) -> None:
     """What asking came to, how stages ended that did not reach their target, and whether it was a teacher at all."""
     step = next((step for step in plan.steps if step.stage == GENERATE.name), None)
-    result = None if step is None else _result(step, GenerateRecordsResult)
+    result = None if step is None else step.result(GenerateRecordsResult)
     if step is None or result is None:
         return
     lines = [f"teacher   {_teaching(result)}"]
@@ -95,7 +84,7 @@ def _teaching(result: GenerateRecordsResult) -> str:
 
 
 def _print_making(screen: Console, plan: Plan) -> None:
-    data, training = _result(plan.step("dataset"), BuildDatasetResult), _result(plan.step("train"), TrainResult)
+    data, training = plan.step("dataset").result(BuildDatasetResult), plan.step("train").result(TrainResult)
     if data is not None:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(data.refused_by_reason.items()))
         screen.print(
@@ -115,7 +104,7 @@ def _print_making(screen: Console, plan: Plan) -> None:
 
 
 def _print_gates(screen: Console, plan: Plan) -> None:
-    result = _result(plan.step("evaluate"), EvaluateResult)
+    result = plan.step("evaluate").result(EvaluateResult)
     if result is None:
         return
     screen.print()

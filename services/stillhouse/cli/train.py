@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,13 +83,14 @@ def train(
     uses = {"train.jsonl": train_rows, "tuning.jsonl": validation}
     rows = [_put_rows(opened, path, chosen, name, screen) for name, path in uses.items()]
     result = _train(opened, chosen, (base, revision), rows, recipe_messages(recipe), screen)
-    _deliver(opened, result, output, json_output=json_output)
+    _deliver(opened, result, output, (base, revision), json_output=json_output)
 
 
 def _put_rows(store: Store, path: Path, role: Role, name: str, screen: Console) -> Artifact:
     """Raises InvalidArgument where no row of the file can be trained on."""
     import tempfile
 
+    from stillhouse.artifacts.store import JSONL_MEDIA_TYPE
     from stillhouse.cli.files import write_lines
     from stillhouse.cli.training_rows import Tally, records_of
     from stillhouse.dataset.records import write_record
@@ -101,7 +103,7 @@ def _put_rows(store: Store, path: Path, role: Role, name: str, screen: Console) 
         if not tally.kept:
             raise InvalidArgument(f"{path} has nothing to learn from: {tally}")
         screen.print(f"{path}: {tally}", markup=False, soft_wrap=True)
-        return store.put_file(written, name=name, media_type="application/jsonl")
+        return store.put_file(written, name=name, media_type=JSONL_MEDIA_TYPE)
 
 
 def _train(
@@ -127,10 +129,10 @@ def _train(
         lora=options[0],
         training=options[1],
     )
-    return run_stage(store, TRAIN, request, TrainResult(), screen=screen)
+    return run_stage(store, TRAIN, request, TrainResult, screen=screen)
 
 
-def _deliver(store: Store, result: TrainResult, output: Path, *, json_output: bool) -> None:
+def _deliver(store: Store, result: TrainResult, output: Path, base: tuple[str, str], *, json_output: bool) -> None:
     from stillhouse.cli.files import fetch_files, write_json
     from stillhouse.cli.tables import console, facts_table, number, print_json
 
@@ -156,6 +158,14 @@ def _deliver(store: Store, result: TrainResult, output: Path, *, json_output: bo
         ("tuning loss", f"{number(result.best_tuning_loss)} at the best step"),
         ("tokens", number(int(result.trained_tokens))),
         ("device", f"{result.device}, {result.precision}"),
-        ("next", f"stillhouse export --adapter {output} --base BASE --output DIR"),
+        ("next", export_command(output, *base)),
     ]
     console().print(facts_table(facts))
+
+
+def export_command(adapter: Path, base: str, revision: str) -> str:
+    """What is done with a trained adapter next."""
+    revisions = ["--revision", revision] if revision else []
+    return shlex.join(
+        ["stillhouse", "export", "--adapter", str(adapter), "--base", base, *revisions, "--output", "DIR"]
+    )

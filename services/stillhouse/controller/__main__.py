@@ -21,6 +21,7 @@ from stillhouse.rpc.tracing import configure_tracing  # noqa: E402
 
 _HEALTH_PORT = 8080
 _METRICS_PORT = 9090
+_LAST_PORT = 65_535
 
 
 def main() -> int:
@@ -53,8 +54,8 @@ def main() -> int:
 
 def _port(variable: str, default: int) -> int:
     text = os.environ.get(variable) or str(default)
-    if not text.isdigit():
-        raise InvalidArgument(f"{variable}={text!r} is no port")
+    if not (text.isdecimal() and int(text) <= _LAST_PORT):
+        raise InvalidArgument(f"{variable}={text!r} is no port; give 0 to {_LAST_PORT}")
     return int(text)
 
 

@@ -12,7 +12,7 @@ import obstore
 
 from stillhouse.artifacts.backend import open_remote, translated
 from stillhouse.artifacts.messages import parse_json
-from stillhouse.artifacts.store import Store
+from stillhouse.artifacts.store import JSONL_MEDIA_TYPE, Store
 from stillhouse.controller.requests import Inputs, is_directory_base
 from stillhouse.dataset.concepts import concept_line
 from stillhouse.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, StillhouseError
@@ -23,7 +23,6 @@ from stillhouse.spec.values import number
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 
 _ARTIFACT = "sha256:"
-_JSONL = "application/jsonl"
 _PLANTED = 0.3
 """The fraction of synthesized records with planted findings."""
 
@@ -82,7 +81,7 @@ def _written(lines: Iterable[str], store: Store, name: str) -> Artifact:
         path = Path(scratch) / "synthesized.jsonl"
         with path.open("w", encoding="utf-8") as file:
             file.writelines(lines)
-        return store.put_file(path, name=name, media_type=_JSONL)
+        return store.put_file(path, name=name, media_type=JSONL_MEDIA_TYPE)
 
 
 def synthesized_rows(role_name: str, wanted: Synthesized) -> Iterator[str]:
@@ -134,7 +133,7 @@ def local_file(path: Path, store: Store, where: str, name: str) -> Artifact:
         raise NotFound(f"{where}: {path} does not exist", field=where) from exc
     except OSError as exc:
         raise PermissionDenied(f"{where}: {path} cannot be read: {exc.strerror}", field=where) from exc
-    return store.put_file(path, name=name, media_type=_JSONL)
+    return store.put_file(path, name=name, media_type=JSONL_MEDIA_TYPE)
 
 
 def _remote(uri: str, store: Store, where: str, name: str) -> Artifact:
@@ -148,7 +147,7 @@ def _remote(uri: str, store: Store, where: str, name: str) -> Artifact:
                     file.write(chunk)
         except StillhouseError as exc:
             raise type(exc)(f"{where}: {exc.message}", field=where) from exc
-        return store.put_file(path, name=name, media_type=_JSONL)
+        return store.put_file(path, name=name, media_type=JSONL_MEDIA_TYPE)
 
 
 def _base_directory(spec: DistillationSpec, store: Store, directory: Path | None) -> ArtifactSet | None:

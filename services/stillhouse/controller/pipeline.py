@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from stillhouse import stages
 from stillhouse.artifacts.digests import request_key
+from stillhouse.artifacts.messages import unpack_as
 from stillhouse.controller import requests, teacher_requests
 from stillhouse.controller.requests import Inputs
 from stillhouse.spec.models import DistillationSpec
@@ -174,8 +175,4 @@ def _result(step: Step, result_type: type[ResultT], manifests: ManifestReader) -
         return None
     definition = step.definition
     manifest = manifests(definition.name, request_key(definition.name, definition.logic_version, step.request))
-    if manifest is None:
-        return None
-    result = result_type()
-    manifest.result.Unpack(result)
-    return result
+    return None if manifest is None else unpack_as(manifest.result, result_type)

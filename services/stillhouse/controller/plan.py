@@ -12,10 +12,12 @@ from enum import StrEnum
 from google.protobuf.message import Message
 
 from stillhouse.artifacts.digests import request_key
-from stillhouse.controller.pipeline import ManifestReader, Step, steps_of
+from stillhouse.artifacts.messages import unpack_as
+from stillhouse.controller.pipeline import ManifestReader, ResultT, Step, steps_of
 from stillhouse.controller.requests import Inputs
 from stillhouse.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_TEMPORARY, EXIT_TERMINATED
 from stillhouse.spec.models import DistillationSpec
+from stillhouse.stages import EVALUATE
 from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.evaluator_pb2 import EvaluateResult
 
@@ -75,6 +77,10 @@ class PlannedStep:
     message: str = ""
     exit_code: int = EXIT_DONE
     """Of the job, for a step that failed: whether trying again later can help."""
+
+    def result(self, result_type: type[ResultT]) -> ResultT | None:
+        """What it made; None while it is not done."""
+        return None if self.manifest is None else unpack_as(self.manifest.result, result_type)
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,5 @@ def _outcome(steps: Sequence[PlannedStep], *, still_running: bool) -> Outcome | 
 
 def gates_passed(step: PlannedStep) -> bool:
     """False for a finished evaluation of which a gate failed."""
-    result = EvaluateResult()
-    if step.manifest is None or not step.manifest.result.Unpack(result):
-        return True
-    return result.passed or not result.gates
+    result = step.result(EvaluateResult) if step.stage == EVALUATE.name else None
+    return result is None or result.passed or not result.gates

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from stillhouse.artifacts.messages import unpack_as
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.plan import Plan
 from stillhouse.errors import DataLoss, FailedPrecondition, NotFound
@@ -25,6 +26,11 @@ class Run:
     steps: list[dict[str, str]]
     outcome: str
     updated: str
+
+
+def run_name(namespace: str, name: str) -> str:
+    """What the run of a cluster's Distillation is called in the store, which several namespaces may share."""
+    return f"{namespace}.{name}"
 
 
 def run_folder(name: str) -> str:
@@ -89,6 +95,4 @@ def manifest_of(store: Store, run: Run, step_name: str) -> Manifest:
 
 def model_of(store: Store, run: Run) -> Artifact:
     """The student's GGUF. Raises FailedPrecondition if it is not exported yet."""
-    result = ExportResult()
-    manifest_of(store, run, "export").result.Unpack(result)
-    return result.model
+    return unpack_as(manifest_of(store, run, "export").result, ExportResult).model

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -23,6 +23,21 @@ class NearKey:
 
     key: str
     similarity: float
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """A group of the data that is nearly one of the validation set; `similarity` is their token Jaccard."""
+
+    data_key: str
+    validation_key: str
+    similarity: float
+
+
+def nearest_pairs(near: Mapping[str, Sequence[NearKey]]) -> tuple[NearPair, ...]:
+    """Each key of the data that has near ones, with the nearest; most similar first."""
+    pairs = (NearPair(key, found[0].key, found[0].similarity) for key, found in near.items() if found)
+    return tuple(sorted(pairs, key=lambda pair: (-pair.similarity, pair.data_key)))
 
 
 def tokens(key: str) -> frozenset[str]:

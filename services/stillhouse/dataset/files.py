@@ -10,22 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillhouse.dataset.contamination import ContaminationIndex
+from stillhouse.dataset.contamination import ContaminationIndex, NearPair, nearest_pairs
 from stillhouse.dataset.importing import Candidate, read_candidates
 from stillhouse.dataset.lines import lines_of, replacing
 from stillhouse.dataset.shape import RecordShape
 from stillhouse.dataset.split import SplitFractions, Use, split_groups
 from stillhouse.dataset.statistics import DatasetStatistics, StatisticsCollector
 from stillhouse.errors import InvalidArgument
-
-
-@dataclass(frozen=True)
-class NearPair:
-    """A group of the data that is nearly one of the validation set; `similarity` is their token Jaccard."""
-
-    data_key: str
-    validation_key: str
-    similarity: float
 
 
 @dataclass(frozen=True)
@@ -70,12 +61,8 @@ def check_contamination(data: Path, against: Path, shape: RecordShape) -> Contam
     rows = _group_rows(data, shape)
     index = ContaminationIndex(validation)
     exact = tuple(sorted(key for key in rows if index.has(key)))
-    pairs = [
-        NearPair(key, near[0].key, near[0].similarity)
-        for key in rows
-        if not index.has(key) and (near := index.near(key))
-    ]
-    pairs.sort(key=lambda pair: (-pair.similarity, pair.data_key, pair.validation_key))
+    near = {key: index.near(key) for key in rows if not index.has(key)}
+    pairs = nearest_pairs(near)
     return ContaminationReport(
         rows=sum(rows.values()),
         groups=len(rows),
@@ -84,7 +71,7 @@ def check_contamination(data: Path, against: Path, shape: RecordShape) -> Contam
         exact_rows=sum(rows[key] for key in exact),
         exact_groups=exact,
         near_rows=sum(rows[pair.data_key] for pair in pairs),
-        near_pairs=tuple(pairs),
+        near_pairs=pairs,
     )
 
 

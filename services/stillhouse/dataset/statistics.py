@@ -158,6 +158,13 @@ class DatasetStatistics:
         )
 
 
+def _kind(value: str) -> str:
+    """A label's value; of a list, as JSON, only whether it holds any: its items are ids."""
+    if value.startswith("[") and value.endswith("]"):
+        return "some" if value[1:-1].strip() else "none"
+    return value
+
+
 class StatisticsCollector:
     """Collects statistics row by row; every row is either refused once or kept once."""
 
@@ -195,7 +202,8 @@ class StatisticsCollector:
             self._unscored += 1
             return
         self._scores.add(score)
-        for label, value in labels.items():
+        for label, given in labels.items():
+            value = _kind(given)
             values = self._by_label.setdefault(label, {})
             if value in values or len(values) <= MAX_LABEL_VALUES:
                 values.setdefault(value, RunningScores()).add(score)

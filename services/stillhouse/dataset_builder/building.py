@@ -12,6 +12,7 @@ from pathlib import Path
 
 from google.protobuf.struct_pb2 import Struct
 
+from stillhouse.artifacts.store import JSONL_MEDIA_TYPE
 from stillhouse.dataset.contamination import ContaminationIndex
 from stillhouse.dataset.importing import Candidate, labelled, read_candidates
 from stillhouse.dataset.lines import count_lines, json_line, lines_of
@@ -29,7 +30,6 @@ from stillhouse.v1.common_pb2 import Progress
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult
 from stillhouse.v1.record_pb2 import ScoreStatistics
 
-JSONL = "application/jsonl"
 _ROWS_A_REPORT = 20
 
 
@@ -173,7 +173,10 @@ def _commit(context: JobContext, figures: _Figures, division: Division) -> Build
     statistics = _statistics(figures, division)
     files = {
         name: context.store.put_file(
-            context.workspace / f"{name}.jsonl", name=f"{name}.jsonl", media_type=JSONL, producer_key=context.key
+            context.workspace / f"{name}.jsonl",
+            name=f"{name}.jsonl",
+            media_type=JSONL_MEDIA_TYPE,
+            producer_key=context.key,
         )
         for name in ("train", "tuning", "validation", "refused")
     }

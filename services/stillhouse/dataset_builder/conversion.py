@@ -1,41 +1,15 @@
-"""Candidates to records as they stand: canonical ones to train on, verbatim ones to validate on; none is dropped.
+"""What a candidate was answered: as a record to validate on, and as outputs to train on if they are valid.
 
-Used by sieve and division, and by the command line where rows go to a stage without a data set being built.
+Used by sieve and division, and by the command line where rows go to training without a data set being built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
-from stillhouse.dataset.importing import Candidate, read_candidates
+from stillhouse.dataset.importing import Candidate
 from stillhouse.dataset.records import DataRecord
-from stillhouse.errors import InvalidArgument
 from stillhouse.roles.role import Role
-
-
-def training_records(role: Role, lines: Iterable[str], *, source: str) -> Iterator[DataRecord]:
-    """Records to train or tune on, of flat rows or of records, outputs made canonical.
-
-    Raises InvalidArgument that names file and line of a row that is corrupt or whose answer is not valid.
-    """
-    for candidate in read_candidates(lines, source=source, shape=role):
-        outputs, problems = answered_outputs(role, candidate)
-        if problems:
-            raise InvalidArgument(f"{candidate.row.place}: the answer is not valid: {'; '.join(problems)}")
-        try:
-            canonical = dict(role.canonical(outputs))
-        except InvalidArgument as exc:
-            raise InvalidArgument(f"{candidate.row.place}: the answer is not valid: {exc.message}") from exc
-        yield DataRecord(candidate.inputs, canonical, candidate.response, candidate.score, candidate.labels)
-
-
-def validation_records(role: Role, lines: Iterable[str], *, source: str) -> Iterator[DataRecord]:
-    """Records to validate on, of flat rows or of records; answers are kept as recorded where there are any.
-
-    Raises InvalidArgument that names file, line and field of a row that is corrupt or lacks an input.
-    """
-    for candidate in read_candidates(lines, source=source, shape=role, answered=False):
-        yield validation_record(role, candidate)
 
 
 def validation_record(role: Role, candidate: Candidate) -> DataRecord:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from stillhouse.dataset.contamination import NEAR_SIMILARITY, ContaminationIndex
+from stillhouse.dataset.contamination import NEAR_SIMILARITY, ContaminationIndex, NearPair, nearest_pairs
 from stillhouse.dataset.importing import Candidate
 from stillhouse.dataset.lines import lines_of
 from stillhouse.dataset.records import DataRecord, read_records, write_record
@@ -38,15 +38,15 @@ class HeldOut:
 class NearDuplicates:
     """Groups of the data that are nearly a group of the validation set, each with its nearest one."""
 
-    pairs: tuple[tuple[str, str, float], ...]
-    """(data key, validation key, token Jaccard), most similar first."""
+    pairs: tuple[NearPair, ...]
+    """Most similar first."""
     validation_keys: frozenset[str]
 
     def as_json(self) -> dict[str, JSON]:
         """Counts, and the first pairs."""
         listed: list[JSON] = [
-            {"data": data, "validation": validation, "similarity": similarity}
-            for data, validation, similarity in self.pairs[:_LISTED_PAIRS]
+            {"data": pair.data_key, "validation": pair.validation_key, "similarity": pair.similarity}
+            for pair in self.pairs[:_LISTED_PAIRS]
         ]
         return {
             "threshold": NEAR_SIMILARITY,
@@ -120,15 +120,8 @@ class _Writer:
 
 
 def _near_duplicates(keys: Iterable[str], index: ContaminationIndex) -> NearDuplicates:
-    pairs: list[tuple[str, str, float]] = []
-    validation_keys: set[str] = set()
-    for key in keys:
-        near = index.near(key)
-        validation_keys.update(found.key for found in near)
-        if near:
-            pairs.append((key, near[0].key, near[0].similarity))
-    pairs.sort(key=lambda pair: (-pair[2], pair[0]))
-    return NearDuplicates(tuple(pairs), frozenset(validation_keys))
+    near = {key: index.near(key) for key in keys}
+    return NearDuplicates(nearest_pairs(near), frozenset(other.key for found in near.values() for other in found))
 
 
 def _records(kept: Path) -> Iterator[DataRecord]:

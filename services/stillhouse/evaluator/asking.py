@@ -147,8 +147,8 @@ class Interviewer:
         since = monotonic() if away_since is None else away_since
         if monotonic() - since >= self._patience.away_seconds:
             raise Unavailable(
-                f"the student at {self._student.address} does not answer: {error.message}; start it "
-                "(stillhouse serve-student MODEL.gguf) or correct the address; answers so far are kept"
+                f"the student at {self._student.address} does not answer: {error.message} "
+                "(stillhouse serve-student MODEL.gguf starts one; answers so far are kept)"
             ) from error
         return since
 

@@ -75,7 +75,8 @@ def connect(
     Raises Unavailable naming address and remedy after `wait_seconds`, Cancelled when `stopping` is set meanwhile, and
     PermissionDenied where the token is refused.
     """
-    with StudentClient(address, token=token, ca=ca) as client:
+    # Whoever asks waits and asks again: retries of the channel below would multiply the pauses.
+    with StudentClient(address, token=token, ca=ca, retries=False) as client:
         model_sha256 = wait_until_ready(client, wait_seconds=wait_seconds, stopping=stopping)
         yield RemoteStudent(client, model_sha256, deadline_seconds=deadline_seconds)
 
@@ -100,8 +101,8 @@ def wait_until_ready(
         except (Unavailable, DeadlineExceeded) as exc:
             if monotonic() >= give_up_at:
                 raise Unavailable(
-                    f"no student answers at {client.address}: {exc.message}; start one "
-                    "(stillhouse serve-student MODEL.gguf --port PORT) or correct the address"
+                    f"no student answers at {client.address}: {exc.message} "
+                    "(stillhouse serve-student MODEL.gguf --port PORT starts one)"
                 ) from exc
             if stopping.wait(_PAUSE_SECONDS):
                 raise Cancelled(f"stopped while waiting for the student at {client.address}") from exc

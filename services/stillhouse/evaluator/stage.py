@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.artifacts.store import JSONL_MEDIA_TYPE
 from stillhouse.dataset.lines import json_line
 from stillhouse.errors import InvalidArgument
 from stillhouse.evaluator.asking import Patience
@@ -126,7 +127,7 @@ def _baseline(context: JobContext, request: EvaluateRequest) -> Baseline | None:
 def _commit(context: JobContext, measured: Measured) -> EvaluateResult:
     lines = "".join(json_line(row_document(result)) for result in measured.results)
     rows = context.store.put_bytes(
-        lines.encode(), name="rows.jsonl", media_type="application/jsonl", producer_key=context.key
+        lines.encode(), name="rows.jsonl", media_type=JSONL_MEDIA_TYPE, producer_key=context.key
     )
     summary = context.store.put_bytes(
         json_bytes(measured.document), name="evaluation.json", media_type="application/json", producer_key=context.key

@@ -1,14 +1,15 @@
-"""What stands before every call of a server: the bearer token, and errors as rich statuses. Called by the server alone.
+"""What stands around every call of a server: the bearer token, and errors as rich statuses; and whoever looks on.
 
-It must not know any service.
+Called by the server, by metrics and by traces. It must not know any service.
 """
 
 from __future__ import annotations
 
 import hmac
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, NoReturn, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import grpc
 import structlog
@@ -23,10 +24,13 @@ _OPEN_METHODS = "/grpc.health.v1.Health/"
 # work over; whoever called decides, with RetryInfo at hand. See gRPC's A6, "pushback".
 _NO_TRANSPORT_RETRY = ("grpc-retry-pushback-ms", "-1")
 
-INFRASTRUCTURE = "/grpc."
-"""Methods of gRPC's own services, health and reflection, begin so."""
+# Methods of gRPC's own services, health and reflection, begin so.
+_INFRASTRUCTURE = "/grpc."
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+Ended = Callable[[grpc.StatusCode], None]
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
 
 
 class CallInterceptor(grpc.ServerInterceptor):
@@ -38,16 +42,16 @@ class CallInterceptor(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> Handler | None:
         """See grpc.ServerInterceptor."""
         handler = continuation(handler_call_details)
         if handler is None:
             return None
         method = handler_call_details.method
         refused = not self._admits(handler_call_details)
-        return with_behaviour(handler, lambda behaviour: self._guarded(behaviour, method, refused=refused))
+        return _with_behaviour(handler, lambda behaviour: self._guarded(behaviour, method, refused=refused))
 
     def _admits(self, details: grpc.HandlerCallDetails) -> bool:
         if self._expected is None or details.method.startswith(_OPEN_METHODS):
@@ -75,6 +79,49 @@ class CallInterceptor(grpc.ServerInterceptor):
         return unary, stream
 
 
+class WatchingInterceptor(grpc.ServerInterceptor):
+    """Looks on at calls, but for those of health and reflection, which nobody waits for."""
+
+    @abstractmethod
+    def watch(self, method: str, context: grpc.ServicerContext) -> AbstractContextManager[Ended]:
+        """Around a call of `method` (package.Service/Method), a stream's to its end; what is entered hears its code."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """See grpc.ServerInterceptor."""
+        handler = continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_INFRASTRUCTURE):
+            return handler
+        return _with_behaviour(handler, lambda behaviour: self._watched(behaviour, method.lstrip("/")))
+
+    def _watched(self, behaviour: Behaviour, method: str) -> tuple[Behaviour, Behaviour]:
+        @contextmanager
+        def watched(context: grpc.ServicerContext) -> Iterator[None]:
+            with self.watch(method, context) as ended:
+                error: BaseException | None = None
+                try:
+                    yield
+                except BaseException as exc:
+                    error = exc
+                    raise
+                finally:
+                    ended(_final_code(context, error))
+
+        def unary(request: Any, context: grpc.ServicerContext) -> Any:
+            with watched(context):
+                return behaviour(request, context)
+
+        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            with watched(context):
+                yield from behaviour(request, context)
+
+        return unary, stream
+
+
 class _Status(NamedTuple):
     """As grpc.Status, which has no constructor."""
 
@@ -83,10 +130,8 @@ class _Status(NamedTuple):
     trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
-def with_behaviour(
-    handler: grpc.RpcMethodHandler[Any, Any], guarded: Callable[[Behaviour], tuple[Behaviour, Behaviour]]
-) -> grpc.RpcMethodHandler[Any, Any]:
-    """The handler with another behaviour: `guarded` makes one that answers once, and one that answers in a stream."""
+def _with_behaviour(handler: Handler, around: Callable[[Behaviour], tuple[Behaviour, Behaviour]]) -> Handler:
+    """The handler with another behaviour: `around` makes one that answers once, and one that answers in a stream."""
     kinds: tuple[tuple[str, Callable[..., Any], int], ...] = (
         ("unary_unary", grpc.unary_unary_rpc_method_handler, 0),
         ("unary_stream", grpc.unary_stream_rpc_method_handler, 1),
@@ -96,8 +141,8 @@ def with_behaviour(
     for name, make, index in kinds:
         behaviour = getattr(handler, name)
         if behaviour is not None:
-            made: grpc.RpcMethodHandler[Any, Any] = make(
-                guarded(behaviour)[index],
+            made: Handler = make(
+                around(behaviour)[index],
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
@@ -105,23 +150,7 @@ def with_behaviour(
     return handler
 
 
-def surrounded(
-    behaviour: Behaviour, around: Callable[[grpc.ServicerContext], AbstractContextManager[None]]
-) -> tuple[Behaviour, Behaviour]:
-    """The behaviour within `around`, for `with_behaviour`; a stream's lasts as long as the stream."""
-
-    def unary(request: Any, context: grpc.ServicerContext) -> Any:
-        with around(context):
-            return behaviour(request, context)
-
-    def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        with around(context):
-            yield from behaviour(request, context)
-
-    return unary, stream
-
-
-def final_code(context: grpc.ServicerContext, error: BaseException | None) -> grpc.StatusCode:
+def _final_code(context: grpc.ServicerContext, error: BaseException | None) -> grpc.StatusCode:
     """How a call ends whose behaviour has returned or raised `error`."""
     code: grpc.StatusCode | None = cast("Any", context).code()
     if code is not None:

@@ -7,9 +7,8 @@ It must not know any service.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import grpc
 from prometheus_client import (
@@ -24,7 +23,7 @@ from prometheus_client import (
 )
 
 from stillhouse.errors import FailedPrecondition
-from stillhouse.rpc.interceptors import INFRASTRUCTURE, final_code, surrounded, with_behaviour
+from stillhouse.rpc.interceptors import Ended, WatchingInterceptor
 
 # A score takes milliseconds, an answer seconds, a training hours.
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
@@ -59,8 +58,8 @@ def process_registry() -> CollectorRegistry:
     return registry
 
 
-class MetricsInterceptor(grpc.ServerInterceptor):
-    """Counts and times calls; those of health and reflection aside, which nobody waits for."""
+class MetricsInterceptor(WatchingInterceptor):
+    """Counts and times calls."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Registers the metrics."""
@@ -78,29 +77,14 @@ class MetricsInterceptor(grpc.ServerInterceptor):
             "stillhouse_rpc_in_flight", "Calls that are being worked on", ["method"], registry=registry
         )
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """See grpc.ServerInterceptor."""
-        handler = continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method.startswith(INFRASTRUCTURE):
-            return handler
-        name = method.lstrip("/")
+    @contextmanager
+    def watch(self, method: str, context: grpc.ServicerContext) -> Iterator[Ended]:  # noqa: ARG002 - traces ask it
+        """See WatchingInterceptor."""
+        started = time.monotonic()
 
-        @contextmanager
-        def measured(context: grpc.ServicerContext) -> Iterator[None]:
-            started, error = time.monotonic(), None
-            with self._in_flight.labels(name).track_inprogress():
-                try:
-                    yield
-                except BaseException as exc:
-                    error = exc
-                    raise
-                finally:
-                    self._seconds.labels(name).observe(time.monotonic() - started)
-                    self._calls.labels(name, final_code(context, error).name).inc()
+        def ended(code: grpc.StatusCode) -> None:
+            self._seconds.labels(method).observe(time.monotonic() - started)
+            self._calls.labels(method, code.name).inc()
 
-        return with_behaviour(handler, lambda behaviour: surrounded(behaviour, measured))
+        with self._in_flight.labels(method).track_inprogress():
+            yield ended

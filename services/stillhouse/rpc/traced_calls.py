@@ -11,44 +11,26 @@ from typing import Any
 
 import grpc
 
-from stillhouse.rpc.interceptors import INFRASTRUCTURE, final_code, surrounded, with_behaviour
-from stillhouse.rpc.tracing import TRACE_PARENT_HEADER, Attributes, begin, is_tracing, span
+from stillhouse.rpc.interceptors import Ended, WatchingInterceptor
+from stillhouse.rpc.tracing import TRACE_PARENT_HEADER, Attributes, begin, span
 
 
-class TracingInterceptor(grpc.ServerInterceptor):
-    """A span a call, but for health and reflection; without an endpoint the caller's trace is in log lines at least."""
+class TracingInterceptor(WatchingInterceptor):
+    """A span a call, below the caller's; without an endpoint the caller's trace is in log lines at least."""
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """See grpc.ServerInterceptor."""
-        handler = continuation(handler_call_details)
-        method = handler_call_details.method
-        given = dict(handler_call_details.invocation_metadata or ()).get(TRACE_PARENT_HEADER, "")
+    @contextmanager
+    def watch(self, method: str, context: grpc.ServicerContext) -> Iterator[Ended]:
+        """See WatchingInterceptor."""
+        given = dict(context.invocation_metadata()).get(TRACE_PARENT_HEADER, "")
         parent = given if isinstance(given, str) else ""
-        if handler is None or method.startswith(INFRASTRUCTURE) or not (is_tracing() or parent):
-            return handler
-
-        @contextmanager
-        def traced(context: grpc.ServicerContext) -> Iterator[None]:
-            with span(method.lstrip("/"), kind="server", parent=parent, attributes=_names(method)) as made:
-                error: BaseException | None = None
-                try:
-                    yield
-                except BaseException as exc:
-                    error = exc
-                    raise
-                finally:
-                    made.set(_code(final_code(context, error)))
-
-        return with_behaviour(handler, lambda behaviour: surrounded(behaviour, traced))
+        with span(method, kind="server", parent=parent, attributes=_names(method)) as made:
+            yield lambda code: made.set(_code(code))
 
 
 def begin_call(method: str, metadata: list[tuple[str, Any]]) -> Callable[[Any], None]:
     """Begins a call's span and adds its traceparent to `metadata`; give what is returned the call when it is done."""
-    made = begin(method.lstrip("/"), kind="client", attributes=_names(method))
+    name = method.lstrip("/")
+    made = begin(name, kind="client", attributes=_names(name))
     if made.trace_parent:
         metadata.append((TRACE_PARENT_HEADER, made.trace_parent))
 
@@ -62,7 +44,7 @@ def begin_call(method: str, metadata: list[tuple[str, Any]]) -> Callable[[Any], 
 
 
 def _names(method: str) -> Attributes:
-    service, _, name = method.lstrip("/").partition("/")
+    service, _, name = method.partition("/")
     return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
 

@@ -40,7 +40,8 @@ class Reporter:
             return
         self._reported_at = monotonic()
         remaining = stage.remaining(tally.accepted, self._ledger.records)
-        message = f"stage {stage.name}" + (f": {tally.ended}" if tally.ended else "")
+        said = tally.ended or (self._askers[-1].figures.trouble if self._askers else "")
+        message = f"stage {stage.name}" + (f": {said}" if said else "")
         self._report(
             Progress(
                 stage="generate",

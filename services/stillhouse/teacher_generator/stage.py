@@ -13,6 +13,7 @@ from pathlib import Path
 from google.protobuf.struct_pb2 import Struct
 
 from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.artifacts.store import JSONL_MEDIA_TYPE
 from stillhouse.dataset.concepts import read_concepts
 from stillhouse.dataset.importing import Candidate, labelled, read_candidates
 from stillhouse.dataset.lines import lines_of
@@ -30,8 +31,6 @@ from stillhouse.teachers.dialogue import Concept
 from stillhouse.teachers.purse import Purse
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult, StageOutcome
-
-JSONL = "application/jsonl"
 
 
 def generate(
@@ -134,7 +133,10 @@ def _commit(
 ) -> GenerateRecordsResult:
     artifacts = {
         name: context.store.put_file(
-            context.workspace / f"{name}.jsonl", name=f"{name}.jsonl", media_type=JSONL, producer_key=context.key
+            context.workspace / f"{name}.jsonl",
+            name=f"{name}.jsonl",
+            media_type=JSONL_MEDIA_TYPE,
+            producer_key=context.key,
         )
         for name in (RECORDS, CALLS, DEAD_LETTERS)
     }

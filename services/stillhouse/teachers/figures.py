@@ -66,3 +66,5 @@ class Figures:
     """What the answers from the log cost when they were paid; each is counted once."""
     concurrency_limit: int = 0
     """Calls that pacing allows in flight now."""
+    trouble: str = ""
+    """What the last failed call met and what helps, until a call is answered."""

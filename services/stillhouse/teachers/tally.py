@@ -13,6 +13,11 @@ from stillhouse.teachers.teacher import Question
 _BYTES_A_TOKEN = 4
 _FIRST_OUTPUT_TOKENS = 1024
 _WEIGHT_OF_THE_LAST = 0.1
+_TROUBLES = {
+    EventKind.THROTTLED: ("refuses calls for want of quota", "ask for a higher quota if that lasts"),
+    EventKind.DEADLINE: ("does not answer in time", "allow a call more seconds if that lasts"),
+    EventKind.UNAVAILABLE: ("is unavailable", "see that it is running and that the endpoint is right"),
+}
 
 
 class Tally:
@@ -24,6 +29,7 @@ class Tally:
         self._on_event = on_event
         self._figures = Figures()
         self._mean_output_tokens = float(_FIRST_OUTPUT_TOKENS)
+        self._failed_in_a_row = 0
 
     def figures(self, concurrency_limit: int) -> Figures:
         """The numbers now."""
@@ -45,6 +51,8 @@ class Tally:
     def answered(self, answer: LoggedAnswer, output_tokens: int) -> None:
         """A paid answer is in the log; `output_tokens` includes thinking."""
         self._mean_output_tokens += _WEIGHT_OF_THE_LAST * (output_tokens - self._mean_output_tokens)
+        self._failed_in_a_row = 0
+        self._figures = replace(self._figures, trouble="")
         self._add(calls=1, prompt_tokens=answer.prompt_tokens, output_tokens=output_tokens, cost_usd=answer.cost_usd)
         self._tell(
             CallEvent(
@@ -73,11 +81,20 @@ class Tally:
         else:
             kind = EventKind.UNAVAILABLE
             self._add(unavailable=1)
+        self._failed_in_a_row += 1
+        trouble = self._words(kind, error.message, pause_seconds)
+        self._figures = replace(self._figures, trouble=trouble)
         self._tell(CallEvent(kind, self._model, message=error.message, pause_seconds=pause_seconds))
 
     def failed(self, error: StillhouseError) -> None:
         """A question ended with an error."""
         self._tell(CallEvent(EventKind.FAILED, self._model, message=error.message))
+
+    def _words(self, kind: EventKind, message: str, pause_seconds: float) -> str:
+        what, remedy = _TROUBLES[kind]
+        times = "once" if self._failed_in_a_row == 1 else f"{self._failed_in_a_row:,} times"
+        cause = message.removeprefix(f"{self._model}: ")
+        return f"{self._model} {what} ({times} so far), trying again in {pause_seconds:.0f} s; {remedy}: {cause}"
 
     def _add(self, **amounts: float) -> None:
         sums = {name: getattr(self._figures, name) + amount for name, amount in amounts.items()}

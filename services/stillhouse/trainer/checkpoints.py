@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from stillhouse.artifacts.checkpoints import CheckpointFiles
-from stillhouse.artifacts.store import Store
+from stillhouse.artifacts.store import JSONL_MEDIA_TYPE, Store
 from stillhouse.errors import DataLoss, InvalidArgument, NotFound, StillhouseError, Unavailable
 from stillhouse.rpc.operation import JobContext
 from stillhouse.trainer.model import Weights, set_weights, trainable
@@ -187,7 +187,7 @@ class Checkpoints:
 def put_curve(context: JobContext, state: TrainState) -> Artifact:
     """The loss curve as JSONL in the store."""
     return context.store.put_bytes(
-        _curve_lines(state), name=_CURVE, media_type="application/jsonl", producer_key=context.key
+        _curve_lines(state), name=_CURVE, media_type=JSONL_MEDIA_TYPE, producer_key=context.key
     )
 
 

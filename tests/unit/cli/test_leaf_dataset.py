@@ -106,6 +106,14 @@ def test_stats_fit_100_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "tier=simple" in outcome.out
 
 
+def test_stats_tell_lists_of_ids_in_two_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row(f"{n}", score=0.9, planted_gaps=json.dumps([f"FR{n:03}"] if n % 3 else [])) for n in range(12)]
+    outcome = run_leaf(capsys, "dataset", "stats", write_rows(tmp_path / "d.jsonl", *rows))
+
+    counts = [line.split()[:2] for line in outcome.out.splitlines() if line.startswith("planted_gaps")]
+    assert counts == [["planted_gaps=none", "4"], ["planted_gaps=some", "8"]]
+
+
 def test_stats_score_rows_that_carry_no_score_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_rows(tmp_path / "d.jsonl", row("a"))
 

@@ -54,6 +54,17 @@ def test_figures_are_given_by_label_and_by_threshold() -> None:
     assert DatasetStatistics.from_json(json.loads(json.dumps(found.as_json()))) == found
 
 
+def test_a_label_that_is_a_list_of_ids_is_told_as_whether_it_holds_any() -> None:
+    collector = StatisticsCollector()
+    for number in range(100):
+        gaps = json.dumps([f"FR{number:03}"] if number < 40 else [])
+        collector.keep(0.5 if number < 40 else 1.0, {"planted_gaps": gaps, "tier": "[draft"})
+    found = collector.statistics(groups=1).by_label
+    counts = {value: (scores.count, scores.mean) for value, scores in found["planted_gaps"].items()}
+    assert counts == {"none": (60, 1.0), "some": (40, 0.5)}
+    assert set(found["tier"]) == {"[draft"}
+
+
 def test_a_label_with_very_many_values_is_left_out() -> None:
     collector = StatisticsCollector()
     for number in range(100):

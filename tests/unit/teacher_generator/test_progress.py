@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from generation_fixture import GOOD, POOR, Run, ScriptedAsker, asked_about, concepts, logged, stage
+from stillhouse.teacher_generator.ledger import StageTally
 from stillhouse.teacher_generator.progress import Reporter
 from stillhouse.teachers.figures import Figures
 from stillhouse.v1.common_pb2 import Progress
@@ -43,3 +44,15 @@ def test_progress_counts_records_rates_scores_calls_and_cost_over_all_stages() -
     assert (figures["calls"], figures["tokens"], figures["in_flight"]) == (7, 30, 3)
     assert figures["cost_usd"] == pytest.approx(1.0)
     assert "stage pro: target reached" in [progress.message for progress in heard]
+
+
+def test_progress_says_what_keeps_the_teacher_from_answering_until_the_stage_ends() -> None:
+    heard: list[Progress] = []
+    reporter = Reporter(Run([stage("pro")], {}).ledger, heard.append)
+    reporter.opened(Seen(Figures(trouble="vertex:pro is unavailable (4 times so far)")))  # type: ignore[arg-type]
+    for ended in ("", "stopping"):
+        reporter.settled(StageTally("pro", ended=ended), stage("pro", records=2))
+    assert [progress.message for progress in heard] == [
+        "stage pro: vertex:pro is unavailable (4 times so far)",
+        "stage pro: stopping",
+    ]

@@ -1,4 +1,4 @@
-"""Paid once: log, budget, retries and shared calls around a scripted teacher, in virtual time."""
+"""Paid once: log, shared calls and stopping around a scripted teacher, in virtual time."""
 
 from __future__ import annotations
 
@@ -7,32 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from scripted_teacher import PRICE, ScriptedTeacher, VirtualClock, after, answer, ask_all, in_turn, paid, question
+from scripted_teacher import ScriptedTeacher, VirtualClock, after, answer, ask_all, in_turn, paid, question
 from stillhouse.artifacts.answers import AnswerLog, AnswerQuery, LoggedAnswer
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import (
     Cancelled,
     DeadlineExceeded,
-    FailedPrecondition,
     InvalidArgument,
     PermissionDenied,
     ResourceExhausted,
     Unavailable,
 )
-from stillhouse.teachers.budget import Budget
 from stillhouse.teachers.figures import CallEvent, EventKind
 from stillhouse.teachers.pacing import Pace, Pacer
 from stillhouse.teachers.teacher import Answer, FinishReason, Question
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> AnswerLog:
-    return AnswerLog(Store.open(f"memory://{tmp_path}"))
 
 
 def test_an_answer_is_paid_once_and_then_comes_from_the_log(clock: VirtualClock, log: AnswerLog) -> None:
@@ -116,72 +104,6 @@ def test_what_will_not_pass_is_raised_at_once(clock: VirtualClock, error: Except
     assert events == [EventKind.FAILED]
 
 
-def test_no_call_starts_that_could_pass_the_budget(clock: VirtualClock, log: AnswerLog) -> None:
-    budget = Budget(0.005)
-    most_at_risk = 0.0
-
-    async def script(_: Question) -> Answer:
-        nonlocal most_at_risk
-        most_at_risk = max(most_at_risk, budget.spent_usd + budget.reserved_usd)
-        await clock.sleep(1.0)
-        return answer()
-
-    teacher = ScriptedTeacher(script)
-    asked = paid(teacher, clock, log=log, budget=budget)
-
-    async def work() -> list[LoggedAnswer | BaseException]:
-        calls = (asked.ask(question(str(number))) for number in range(100))
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    outcomes = clock.run(work())
-    answered = [each for each in outcomes if isinstance(each, LoggedAnswer)]
-    assert all(isinstance(each, LoggedAnswer | FailedPrecondition) for each in outcomes)
-    assert most_at_risk <= 0.005
-    assert (
-        asked.figures.cost_usd
-        == pytest.approx(sum(each.cost_usd for each in answered))
-        == pytest.approx(budget.spent_usd)
-    )
-    # One more could have cost too much.
-    assert budget.spent_usd > 0.005 - PRICE.maximum(question("99")) - 0.0001
-
-
-def test_a_budget_of_zero_makes_not_one_call(clock: VirtualClock) -> None:
-    teacher = ScriptedTeacher(in_turn(answer()))
-    with pytest.raises(FailedPrecondition, match="maxCostUsd"):
-        clock.run(ask_all(paid(teacher, clock, budget=Budget(0.0)), question()))
-    assert teacher.asked == []
-
-
-def test_answers_from_the_log_need_no_budget_but_count_once(clock: VirtualClock, log: AnswerLog) -> None:
-    teacher = ScriptedTeacher(in_turn(answer()))
-    [kept] = clock.run(ask_all(paid(teacher, clock, log=log), question()))
-    budget = Budget(0.0)
-    asked = paid(teacher, clock, log=log, budget=budget)
-
-    async def work() -> None:
-        assert await asked.recall(question()) == kept
-        assert await asked.ask(question()) == kept
-        assert await asked.recall(question("else")) is None
-
-    clock.run(work())
-    assert budget.spent_usd == pytest.approx(kept.cost_usd)
-    assert len(teacher.asked) == 1
-
-
-def test_a_limit_needs_a_price(clock: VirtualClock) -> None:
-    with pytest.raises(InvalidArgument, match=r"scripted:model.*dataset\.teacher\.prices"):
-        paid(ScriptedTeacher(in_turn(answer())), clock, price=None, budget=Budget(1.0))
-
-
-def test_a_failed_call_costs_nothing(clock: VirtualClock) -> None:
-    budget = Budget(1.0)
-    asked = paid(ScriptedTeacher(in_turn(Unavailable("gone"), answer())), clock, budget=budget)
-    [kept] = clock.run(ask_all(asked, question()))
-    assert budget.spent_usd == pytest.approx(kept.cost_usd)
-    assert budget.reserved_usd == 0.0
-
-
 def test_an_error_of_the_store_goes_to_who_asked_and_is_not_retried(clock: VirtualClock, tmp_path: Path) -> None:
     class FullLog(AnswerLog):
         def put(self, query: AnswerQuery, answer: LoggedAnswer) -> LoggedAnswer:
@@ -196,7 +118,13 @@ def test_an_error_of_the_store_goes_to_who_asked_and_is_not_retried(clock: Virtu
 
 
 def test_a_cancelled_question_still_gets_its_answer_into_the_log(clock: VirtualClock, log: AnswerLog) -> None:
-    teacher = ScriptedTeacher(after(clock, 5.0))
+    given_up = asyncio.Event()
+
+    async def script(_: Question) -> Answer:
+        await given_up.wait()
+        return answer()
+
+    teacher = ScriptedTeacher(script)
     asked = paid(teacher, clock, log=log)
 
     async def work() -> None:
@@ -209,6 +137,7 @@ def test_a_cancelled_question_still_gets_its_answer_into_the_log(clock: VirtualC
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
+        given_up.set()
         await asked.close()
 
     clock.run(work())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 
 import pytest
 
@@ -12,11 +13,6 @@ from stillhouse.errors import DeadlineExceeded, ResourceExhausted, TemporaryErro
 from stillhouse.teachers.pacing import Pace, Pacer
 from stillhouse.teachers.patience import Patience
 from stillhouse.teachers.teacher import Answer, Question
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
 
 
 def test_throttled_calls_wait_as_long_as_the_server_says(clock: VirtualClock) -> None:
@@ -66,6 +62,32 @@ def test_a_server_that_stays_away_is_given_up_after_five_minutes(clock: VirtualC
     with pytest.raises(Unavailable, match=r"scripted:model has not answered any call.*connection refused.*are kept"):
         clock.run(ask_all(asked, question()))
     assert 300 <= clock.now() - before <= 340
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (Unavailable("scripted:model: refused", retry_after_seconds=8.0), r"is unavailable \({}.*endpoint.*: refused"),
+        (ResourceExhausted("quota", retry_after_seconds=8.0), r"refuses calls for want of quota \({}.*higher quota.*"),
+        (DeadlineExceeded("slow", retry_after_seconds=8.0), r"does not answer in time \({}.*more seconds.*: slow"),
+    ],
+)
+def test_the_figures_say_what_keeps_a_call_from_its_answer_and_what_helps(
+    clock: VirtualClock, error: TemporaryError, words: str
+) -> None:
+    troubles: list[str] = []
+
+    async def script(_: Question) -> Answer:
+        troubles.append(asked.figures.trouble)
+        if len(troubles) < 3:
+            raise error
+        return answer()
+
+    asked = paid(ScriptedTeacher(script), clock)
+    clock.run(ask_all(asked, question()))
+    assert troubles[0] == asked.figures.trouble == ""
+    for trouble, times in zip(troubles[1:], ("once", "2 times"), strict=True):
+        assert re.fullmatch("scripted:model .*" + words.format(f"{times} so far\\), trying again in [89] s"), trouble)
 
 
 def test_patience_lasts_while_other_calls_succeed(clock: VirtualClock) -> None:

@@ -9,13 +9,14 @@ import codecs
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
+import yaml
 from kubernetes import client, config
 
 from stillhouse.errors import (
@@ -92,19 +93,19 @@ class KubernetesApi:
     def connect(cls, *, context: str | None = None) -> KubernetesApi:
         """Inside a pod its service account, unless KUBECONFIG is set; else the kubeconfig's context.
 
-        Raises FailedPrecondition without either.
+        Raises FailedPrecondition without either, or where the kubeconfig is none.
         """
+        named = os.environ.get("KUBECONFIG") or "~/.kube/config"
         try:
             if _may_be_in_a_pod(context):
-                try:
+                with suppress(config.ConfigException):
                     config.load_incluster_config()
                     return cls(client.ApiClient())
-                except config.ConfigException:
-                    pass
-            return cls(config.new_client_from_config(context=context))
-        except config.ConfigException as exc:
-            said = str(exc).rstrip(".")
-            raise FailedPrecondition(f"no cluster is configured: {said}; set KUBECONFIG or log in to one") from exc
+            return cls(config.new_client_from_config(named, context))
+        except (config.ConfigException, yaml.YAMLError, OSError, TypeError, AttributeError, ValueError) as exc:
+            is_other = isinstance(exc, TypeError | AttributeError | ValueError)
+            said = "it is no kubeconfig" if is_other else " ".join(str(exc).split()).rstrip(".")
+            raise FailedPrecondition(f"no cluster in {named}: {said}; set KUBECONFIG or log in to one") from exc
 
     def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         """The object, or None."""
@@ -113,10 +114,10 @@ class KubernetesApi:
         except NotFound:
             return None
 
-    def list(self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "") -> list[Json]:
-        """All objects that match the selectors."""
+    def list(self, kind: Kind, namespace: str, *, labels: str = "") -> list[Json]:
+        """All objects that match the selector."""
         found: list[Json] = []
-        query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": str(_PAGE), "labelSelector": labels}
         while True:
             page = self._call("GET", kind, namespace, query=query)
             found += page.get("items", [])
@@ -129,15 +130,13 @@ class KubernetesApi:
         """Makes it. Raises Conflict where one of that name is there."""
         return self._call("POST", kind, namespace, body=_typed(kind, body))
 
-    def apply(
-        self, kind: Kind, namespace: str, body: Json, *, force: bool = True, manager: str = FIELD_MANAGER
-    ) -> Json:
+    def apply(self, kind: Kind, namespace: str, body: Json, *, manager: str = FIELD_MANAGER) -> Json:
         """Server-side apply: makes it, or changes the fields that `body` names, as `manager`.
 
         With `metadata.resourceVersion` in it, raises Conflict where the object has another.
         """
         name = body["metadata"]["name"]
-        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        query = {"fieldManager": manager, "force": "true"}
         return self._call("PATCH", kind, namespace, name, body=_typed(kind, body), query=query, content=_APPLY)
 
     def patch(self, kind: Kind, namespace: str, name: str, body: Json) -> Json:
@@ -158,10 +157,10 @@ class KubernetesApi:
         except (NotFound, Conflict):
             return
 
-    def logs(self, namespace: str, pod: str, *, container: str, tail_lines: int | None = None) -> str:
+    def logs(self, namespace: str, pod: str, *, container: str) -> str:
         """What a container has written."""
-        query = {"container": container, **({"tailLines": str(tail_lines)} if tail_lines is not None else {})}
-        path = f"{PODS.root}/namespaces/{quote(namespace)}/pods/{quote(pod)}/log?{urlencode(query)}"
+        query = urlencode({"container": container})
+        path = f"{PODS.root}/namespaces/{quote(namespace)}/pods/{quote(pod)}/log?{query}"
         return self._request("GET", path, None, _JSON, f"the log of pod {namespace}/{pod}").decode(errors="replace")
 
     def follow_log(self, namespace: str, pod: str, *, container: str) -> Iterator[str]:
@@ -236,7 +235,7 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except (urllib3.exceptions.HTTPError, client.ApiException, OSError) as exc:
-        raise Unavailable(f"the cluster's API server can't be reached: {_first_line(exc)}") from exc
+        raise Unavailable(f"the cluster's API server can't be reached: {_first_line(exc)}; is it running?") from exc
 
 
 def _may_be_in_a_pod(context: str | None) -> bool:

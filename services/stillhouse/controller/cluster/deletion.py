@@ -13,7 +13,7 @@ from stillhouse.artifacts.discard import discard
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.cluster.api import DISTILLATIONS, JOBS, KubernetesApi
 from stillhouse.controller.cluster.jobs import SELECTOR
-from stillhouse.controller.runs import find_run, list_runs, run_folder
+from stillhouse.controller.runs import find_run, list_runs, run_folder, run_name
 from stillhouse.errors import FailedPrecondition, PermanentError
 from stillhouse.spec.models import DistillationSpec
 
@@ -59,7 +59,7 @@ def carry_out(api: KubernetesApi, body: Json, store: Store) -> float | None:
 
 def _discard(body: Json, store: Store) -> None:
     metadata = body["metadata"]
-    run = f"{metadata['namespace']}.{metadata['name']}"
+    run = run_name(metadata["namespace"], metadata["name"])
     own = {(step["stage"], step["key"]) for step in body.get("status", {}).get("steps", []) if step.get("key")}
     others = {key for other in list_runs(store) if other != run for key in _keys(store, other)}
     gone = discard(store, {stage for stage in own if stage[1] not in others}, [run_folder(run)])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from stillhouse.controller.cluster.timestamps import seconds_of
 
 Status = Mapping[str, Any]
 
@@ -73,7 +74,7 @@ class DistillationMetrics(Collector):
             stage.add_metric([*of, status.get("stage", "")], 1)
             for step in status.get("steps", []):
                 if "startTime" in step and "finishTime" in step:
-                    took = _seconds(step["finishTime"]) - _seconds(step["startTime"])
+                    took = seconds_of(step["finishTime"]) - seconds_of(step["startTime"])
                     seconds.add_metric([*of, step["name"]], max(0.0, took))
             for name, family in figures.items():
                 if name in status:
@@ -83,7 +84,3 @@ class DistillationMetrics(Collector):
 
 def _figure(name: str, words: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, words, labels=_OF)
-
-
-def _seconds(stamp: str) -> float:
-    return datetime.fromisoformat(stamp).timestamp()

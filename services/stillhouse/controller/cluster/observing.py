@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from stillhouse.controller.cluster.jobs import (
@@ -19,6 +18,7 @@ from stillhouse.controller.cluster.jobs import (
     STAGE_LABEL,
     TEMPLATE_ANNOTATION,
 )
+from stillhouse.controller.cluster.timestamps import seconds_of
 from stillhouse.controller.plan import MAX_ATTEMPTS, Observation
 from stillhouse.errors import EXIT_PERMANENT, EXIT_TEMPORARY
 
@@ -37,7 +37,6 @@ class Seen:
     name: str
     uid: str
     key: str
-    stage: str
     owners: tuple[str, ...]
     """Their uids."""
     template: str
@@ -62,7 +61,6 @@ def see(job: Json, pods: Iterable[Json], *, now: float) -> Seen:
         name=metadata["name"],
         uid=metadata["uid"],
         key=annotations.get(KEY_ANNOTATION, ""),
-        stage=metadata.get("labels", {}).get(STAGE_LABEL, ""),
         owners=tuple(owner["uid"] for owner in metadata.get("ownerReferences", [])),
         template=annotations.get(TEMPLATE_ANNOTATION, ""),
         observation=observation,
@@ -205,7 +203,7 @@ def pod_note(pod: Json) -> str:
 def _podless_note(job: Json, now: float) -> str:
     """A quota, a policy or an account that is missing keeps a pod from being made; only the Job's events say which."""
     started = job.get("status", {}).get("startTime")
-    if started is None or now - _instant(started) < _POD_SECONDS:
+    if started is None or now - seconds_of(started) < _POD_SECONDS:
         return ""
     metadata = job["metadata"]
     return f"its pod can't be made: kubectl -n {metadata['namespace']} describe job {metadata['name']} says why"
@@ -220,8 +218,4 @@ def _is_running(pod: Json) -> bool:
 
 def _seconds(condition: Mapping[str, Any]) -> float:
     text = condition.get("lastTransitionTime")
-    return _instant(text) if text else 0.0
-
-
-def _instant(text: str) -> float:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return seconds_of(text) if text else 0.0

@@ -15,6 +15,7 @@ from stillhouse.spec.resources import StageResources, parse_pod_patch
 Json = dict[str, Any]
 
 USER = 65532
+STUDENT_CONTAINER = "student"
 STUDENT_PORT = 50051
 METRICS_PORT = 9090
 _SCRATCH = "/tmp"  # noqa: S108 - the one writable folder of a pod, its own
@@ -60,7 +61,7 @@ def student_container(
     """A server of that model."""
     arguments = ["serve", "--model", f"sha256:{model_sha256}", "--store", store_uri, "--port", str(STUDENT_PORT)]
     arguments += ["--parallel", str(slots), "--context", str(context_tokens)]
-    return container("student", "student_inference", arguments, settings, resources)
+    return container(STUDENT_CONTAINER, "student_inference", arguments, settings, resources)
 
 
 def pod_template(

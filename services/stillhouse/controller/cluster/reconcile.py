@@ -21,12 +21,14 @@ from stillhouse.controller.cluster.events import event, happenings
 from stillhouse.controller.cluster.jobs import Owner
 from stillhouse.controller.cluster.settings import Settings
 from stillhouse.controller.cluster.sources import Sources
-from stillhouse.controller.cluster.status import Job, View, invalid_status, status_of
+from stillhouse.controller.cluster.status import invalid_status, status_of
 from stillhouse.controller.cluster.students import Students
-from stillhouse.controller.cluster.traces import record_outcome
+from stillhouse.controller.cluster.timestamps import timestamp
+from stillhouse.controller.cluster.traces import record_outcome, trace_parent
+from stillhouse.controller.cluster.view import Job, View
 from stillhouse.controller.plan import Plan, PlannedStep, Start, StepState, Stop, plan
 from stillhouse.controller.requests import Inputs, check
-from stillhouse.controller.runs import write_run
+from stillhouse.controller.runs import run_name, write_run
 from stillhouse.errors import InvalidArgument, PermanentError
 from stillhouse.rpc.operation import read_progress
 from stillhouse.spec.loading import parse_distillation
@@ -188,7 +190,7 @@ class Reconciler:
         self._on_status(body["metadata"]["namespace"], body["metadata"]["name"], status)
         if status == previous:
             return
-        stamp = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        stamp = timestamp(self._now())
         namespace = body["metadata"]["namespace"]
         for happening in happenings(previous, status):
             try:
@@ -202,7 +204,7 @@ class Reconciler:
                 message=happening.message,
             )
         self._api.replace_status(DISTILLATIONS, namespace, {**body, "status": status})
-        record_outcome(body, status, trace_parent(body), end_seconds=self._clock())
+        record_outcome(body, status, end_seconds=self._clock())
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
@@ -228,17 +230,6 @@ class FoundManifests:
         if found is not None:
             self._found[key] = found
         return found
-
-
-def run_name(namespace: str, name: str) -> str:
-    """What the run of a Distillation is called in the store, which several namespaces may share."""
-    return f"{namespace}.{name}"
-
-
-def trace_parent(body: Json) -> str:
-    """The W3C trace context of all that is done for this generation of the object."""
-    uid = body["metadata"]["uid"].replace("-", "")
-    return f"00-{uid:0>32}-{body['metadata']['generation']:016x}-01"
 
 
 def _act(current: Plan, backend: ClusterBackend) -> None:

@@ -92,7 +92,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         document = yaml.safe_load(Path(named).read_bytes())
     except OSError as exc:
-        raise NotFound(f"{SETTINGS_VARIABLE}: {named} can't be read: {exc.strerror}") from exc
+        raise NotFound(
+            f"{SETTINGS_VARIABLE}: {named} can't be read: {exc.strerror}; name the chart's settings.yaml"
+        ) from exc
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise InvalidArgument(f"{named} is not YAML: {' '.join(str(exc).split())}") from exc
     try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from stillhouse.artifacts.messages import unpack_as
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.cluster.api import (
     DEPLOYMENTS,
@@ -34,8 +35,8 @@ from stillhouse.controller.cluster.serving import (
     student_objects,
 )
 from stillhouse.controller.cluster.settings import Settings
-from stillhouse.controller.cluster.status import Serving
-from stillhouse.controller.plan import Plan, StepState, gates_passed
+from stillhouse.controller.cluster.view import Serving
+from stillhouse.controller.plan import Plan, gates_passed
 from stillhouse.dataset.paired import PairedDifference, paired_difference
 from stillhouse.errors import FailedPrecondition, PermanentError
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult
@@ -235,19 +236,13 @@ def _because(decision: Decision, wanted: Candidate, served: Candidate | None) ->
 
 
 def _candidate(current: Plan) -> Candidate | None:
-    steps = {step.name: step for step in current.steps}
-    evaluation, export = steps.get("evaluate"), steps["export"]
-    if evaluation is None or evaluation.state is not StepState.DONE:
+    evaluation, export = current.step("evaluate"), current.step("export").result(ExportResult)
+    if evaluation.manifest is None or export is None:
         return None
-    if evaluation.manifest is None or export.manifest is None:
-        return None
-    result, request = ExportResult(), EvaluateRequest()
-    export.manifest.result.Unpack(result)
-    evaluation.manifest.request.Unpack(request)
     return Candidate(
-        model_sha256=result.model.sha256,
+        model_sha256=export.model.sha256,
         evaluation_key=evaluation.key,
-        validation_sha256=request.validation.sha256,
+        validation_sha256=unpack_as(evaluation.manifest.request, EvaluateRequest).validation.sha256,
         evaluated_at=evaluation.manifest.create_time.ToNanoseconds() / 1e9,
         passed=gates_passed(evaluation),
     )
@@ -258,9 +253,8 @@ def _scores(store: Store, key: str) -> dict[str, float]:
     manifest = store.read_manifest("evaluate", key)
     if manifest is None:
         raise FailedPrecondition(f"the evaluation {key[:12]} of the model that is served is no longer in {store.uri}")
-    result = EvaluateResult()
-    manifest.result.Unpack(result)
-    rows = (json.loads(line) for line in store.open_lines(result.rows) if line.strip())
+    lines = store.open_lines(unpack_as(manifest.result, EvaluateResult).rows)
+    rows = (json.loads(line) for line in lines if line.strip())
     return {str(row["id"]): float(row["score"]) for row in rows}
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
+from stillhouse.controller.cluster.timestamps import seconds_of
 from stillhouse.rpc.tracing import record
 
 Json = dict[str, Any]
 
 
-def record_outcome(body: Json, status: Json, own: str, *, end_seconds: float) -> None:
-    """Sends it, under its traceparent `own`, where `status` is the first that tells of an outcome."""
+def trace_parent(body: Json) -> str:
+    """The W3C trace context of all that is done for this generation of the object."""
+    uid = body["metadata"]["uid"].replace("-", "")
+    return f"00-{uid:0>32}-{body['metadata']['generation']:016x}-01"
+
+
+def record_outcome(body: Json, status: Json, *, end_seconds: float) -> None:
+    """Sends it where `status` is the first that tells of an outcome."""
     if _outcome(status) in ("", "Running", _outcome(body.get("status", {}))):
         return
     metadata = body["metadata"]
@@ -19,8 +25,8 @@ def record_outcome(body: Json, status: Json, own: str, *, end_seconds: float) ->
     starts = [step["startTime"] for step in status.get("steps", []) if "startTime" in step]
     record(
         f"distillation {name}",
-        own,
-        start_seconds=min((datetime.fromisoformat(start).timestamp() for start in starts), default=end_seconds),
+        trace_parent(body),
+        start_seconds=min((seconds_of(start) for start in starts), default=end_seconds),
         end_seconds=end_seconds,
         attributes={
             "stillhouse.distillation": f"{namespace}/{name}",

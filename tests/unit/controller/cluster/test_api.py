@@ -202,10 +202,9 @@ def test_a_list_is_read_to_its_last_page(server: ApiServer, api: KubernetesApi) 
         Answer(body=json.dumps({"metadata": {"continue": "c"}, "items": []}).encode()),
         Answer(body=json.dumps({"metadata": {}, "items": [{"n": 3}]}).encode()),
     ]
-    assert api.list(JOBS, "team", labels="a=b,c", fields="metadata.name=x") == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert api.list(JOBS, "team", labels="a=b,c") == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert [asked.query.get("continue") for asked in server.asked] == [None, ["a b"], ["c"]]
     assert all(asked.query["labelSelector"] == ["a=b,c"] for asked in server.asked)
-    assert all(asked.query["fieldSelector"] == ["metadata.name=x"] for asked in server.asked)
 
 
 def test_what_is_not_there_is_none_and_deleting_it_is_fine(server: ApiServer, api: KubernetesApi) -> None:
@@ -220,7 +219,7 @@ def test_what_is_not_there_is_none_and_deleting_it_is_fine(server: ApiServer, ap
 def test_writes_say_what_they_are(server: ApiServer, api: KubernetesApi) -> None:
     body: Json = {"metadata": {"name": "x"}}
     api.create(JOBS, "team", body)
-    api.apply(DEPLOYMENTS, "team", body, manager="me", force=False)
+    api.apply(DEPLOYMENTS, "team", body, manager="me")
     api.patch(JOBS, "team", "x", {"spec": None})
     api.replace_status(DISTILLATIONS, "team", body)
     create, apply, patch, status = server.asked
@@ -229,7 +228,7 @@ def test_writes_say_what_they_are(server: ApiServer, api: KubernetesApi) -> None
     assert (apply.method, apply.path) == ("PATCH", "/apis/apps/v1/namespaces/team/deployments/x")
     assert (apply.content_type, apply.query) == (
         "application/apply-patch+yaml",
-        {"fieldManager": ["me"], "force": ["false"]},
+        {"fieldManager": ["me"], "force": ["true"]},
     )
     assert (patch.content_type, patch.body) == ("application/merge-patch+json", {"spec": None})
     assert (status.method, status.path) == (
@@ -241,6 +240,6 @@ def test_writes_say_what_they_are(server: ApiServer, api: KubernetesApi) -> None
 def test_a_log_is_followed_to_its_end_whatever_its_bytes_are(server: ApiServer, api: KubernetesApi) -> None:
     server.answers = [Answer(body="grün\n".encode() + b"\xff\n")]
     assert "".join(api.follow_log("team", "pod", container="stage")) == "grün\n\ufffd\n"
-    assert api.logs("team", "pod", container="stage", tail_lines=3) == "grün\n\ufffd\n"
+    assert api.logs("team", "pod", container="stage") == "grün\n\ufffd\n"
     assert server.asked[0].query == {"container": ["stage"], "follow": ["true"]}
-    assert server.asked[1].query == {"container": ["stage"], "tailLines": ["3"]}
+    assert server.asked[1].query == {"container": ["stage"]}

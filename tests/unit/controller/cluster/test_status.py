@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planned_world import ALL_STEPS, World, blob, spec_of
-from stillhouse.controller.cluster.status import Job, Serving, View, invalid_status, status_of
+from stillhouse.controller.cluster.status import invalid_status, status_of
+from stillhouse.controller.cluster.view import Job, Serving, View
 from stillhouse.controller.plan import Observation, Plan, PlannedStep
 from stillhouse.errors import DataLoss, FailedPrecondition, NotFound, PermissionDenied
 from stillhouse.spec.crd import custom_resource_definition

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,118 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fake_cluster import NAMESPACE, SETTINGS, FakeCluster
+from fake_cluster import NAMESPACE
+from serving_scene import HIGH, LOW, M1, M2, M3, Scene, said
 from stillhouse.artifacts.store import Store
 from stillhouse.controller.cluster.api import DEPLOYMENTS, DISRUPTION_BUDGETS, DISTILLATIONS, SERVICES, Conflict
-from stillhouse.controller.cluster.reconcile import Subject
-from stillhouse.controller.cluster.status import Serving
-from stillhouse.controller.cluster.students import Students
-from stillhouse.controller.plan import Plan, PlannedStep, StepState
-from stillhouse.controller.requests import Inputs
 from stillhouse.errors import PermissionDenied
-from stillhouse.spec.loading import parse_distillation
-from stillhouse.v1.artifact_pb2 import Artifact, Manifest
-from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult, GateResult
-from stillhouse.v1.exporter_pb2 import ExportResult
 
 Json = dict[str, Any]
-LOW = {f"row-{number}": 0.5 + number / 1000 for number in range(40)}
-HIGH = {row: score + 0.1 for row, score in LOW.items()}
 EVEN = {row: score + (0.1 if number % 2 else -0.1) for number, (row, score) in enumerate(LOW.items())}
-M1, M2, M3 = (digit * 64 for digit in "123")
-
-
-class Scene:
-    """Distillations whose evaluations are recorded in a store; all of them feed the student `quiz`."""
-
-    def __init__(self, directory: Path) -> None:
-        self.cluster = FakeCluster()
-        self.store = Store.open(str(directory))
-        self.open_store: Callable[[str], Store] = lambda _uri: self.store
-        self.students = Students(self.cluster, SETTINGS, lambda uri: self.open_store(uri))
-        self.made: dict[str, tuple[Plan, str]] = {}
-
-    def submit(self, name: str, **serve: Any) -> None:
-        resources = serve.pop("resources", {})
-        spec = {"role": "product_owner", "dataset": {"imports": [{"uri": "sha256:" + "0" * 64}]}}
-        self.cluster.submit(name, {**spec, "serve": {"name": "quiz", **serve}, "resources": resources})
-
-    def evaluate(
-        self,
-        name: str,
-        model: str,
-        *,
-        second: float,
-        scores: dict[str, float] | None = None,
-        rows: str = "f",
-        passed: bool = True,
-    ) -> None:
-        """Its evaluation is done."""
-        lines = [json.dumps({"id": row, "score": score}) for row, score in (scores or LOW).items()]
-        blob = self.store.put_bytes("\n".join(lines).encode(), name="rows.jsonl")
-        key = hashlib.sha256(f"{name}/{model}/{second}/{lines}".encode()).hexdigest()
-        evaluation = Manifest(stage="evaluate", key=key)
-        evaluation.create_time.FromNanoseconds(round(second * 1e9))
-        evaluation.request.Pack(EvaluateRequest(validation=Artifact(sha256=rows * 64)))
-        evaluation.result.Pack(EvaluateResult(passed=passed, rows=blob, gates=[GateResult(passed=passed)]))
-        self.store.commit_manifest(evaluation)
-        export = Manifest(stage="export", key="e" * 64)
-        export.result.Pack(ExportResult(model=Artifact(sha256=model)))
-        steps = [("export", "exporter", export), ("evaluate", "evaluator", evaluation)]
-        self.made[name] = (_plan(steps), model)
-
-    def look(self, name: str) -> Serving | None:
-        body = self.cluster.get(DISTILLATIONS, NAMESPACE, name)
-        assert body is not None
-        document = {key: body[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": name}}
-        subject = Subject(body, parse_distillation(document, source=name), self.store, Inputs(()))
-        plan, model = self.made.get(name, (_plan([("export", "exporter", None), ("evaluate", "evaluator", None)]), ""))
-        serving = self.students.serve(subject, plan)
-        if model:
-            status = {"modelSha256": model, "conditions": [{"type": "Evaluated", "status": "True"}]}
-            self.cluster.objects[DISTILLATIONS.plural, NAMESPACE, name]["status"] = status
-        return serving
-
-    def rest(self, *names: str) -> None:
-        """Looks at all until nothing is written any more."""
-        for _ in range(6):
-            before = len(self.cluster.writes)
-            for name in names:
-                self.look(name)
-            if len(self.cluster.writes) == before:
-                return
-        raise AssertionError(f"they never rest: {self.cluster.writes[-8:]}")
-
-    def deployment(self) -> Json:
-        found = self.cluster.get(DEPLOYMENTS, NAMESPACE, "quiz")
-        assert found is not None
-        return found
-
-    def served(self) -> str:
-        (container,) = self.deployment()["spec"]["template"]["spec"]["containers"]
-        command: list[str] = container["command"]
-        return command[command.index("--model") + 1].removeprefix("sha256:")
-
-    def owners(self) -> list[str]:
-        return [owner["name"] for owner in self.deployment()["metadata"]["ownerReferences"]]
-
-
-def _plan(steps: list[tuple[str, str, Manifest | None]]) -> Plan:
-    return Plan(
-        tuple(
-            PlannedStep(
-                name,
-                service,
-                name,
-                StepState.DONE if manifest else StepState.WAITING,
-                key=manifest.key if manifest else "",
-                manifest=manifest,
-            )
-            for name, service, manifest in steps
-        ),
-        (),
-        None,
-    )
 
 
 @pytest.fixture
@@ -134,11 +28,6 @@ def scene(tmp_path: Path) -> Scene:
     made.evaluate("first", M1, second=1)
     made.look("first")
     return made
-
-
-def said(serving: Serving | None) -> tuple[bool, str]:
-    assert serving is not None
-    return serving.is_ours, serving.reason
 
 
 def test_the_first_is_served_with_all_that_stands_around_it(scene: Scene) -> None:
@@ -228,81 +117,6 @@ def test_rows_that_can_no_longer_be_read_are_not_compared_with(scene: Scene) -> 
     assert said(serving) == (False, "NotComparable")
     assert serving is not None
     assert "access denied" in serving.message
-
-
-def test_a_pin_holds_and_going_back_needs_no_evaluation(scene: Scene) -> None:
-    scene.submit("second", policy="Always")
-    scene.evaluate("second", M2, second=2)
-    scene.rest("second", "first")
-    scene.submit("second", policy="Always", pin=f"sha256:{M1}")
-    scene.rest("second", "first")
-    assert scene.served() == M1
-    assert said(scene.look("second")) == (False, "Pinned")
-    assert said(scene.look("first")) == (True, "Pinned")
-    scene.submit("third", policy="Always")
-    scene.evaluate("third", M3, second=3)
-    assert said(scene.look("third")) == (False, "Pinned")
-    scene.submit("second", policy="Always")
-    scene.rest("first", "second", "third")
-    assert scene.served() == M3
-
-
-def test_a_pinned_model_that_nobody_has_made_is_served_all_the_same(scene: Scene) -> None:
-    scene.submit("first", pin=f"sha256:{M3}")
-    scene.rest("first")
-    assert scene.served() == M3
-    scene.submit("first", policy="Always")
-    scene.rest("first")
-    assert scene.served() == M1
-
-
-def test_a_pin_needs_no_model_of_its_own(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
-    scene.submit("first")
-    assert scene.look("first") is None
-    scene.submit("first", pin=f"sha256:{M3}")
-    assert said(scene.look("first")) == (False, "Pinned")
-    assert scene.served() == M3
-
-
-@pytest.mark.parametrize("maker", [{"suspend": True}, {"unevaluated": True}])
-def test_who_can_not_see_to_a_pinned_model_is_not_waited_for(scene: Scene, maker: Json) -> None:
-    scene.submit("second", policy="Never")
-    scene.evaluate("second", M2, second=2)
-    scene.look("second")
-    second = scene.cluster.objects[DISTILLATIONS.plural, NAMESPACE, "second"]
-    if maker.get("suspend"):
-        second["spec"]["suspend"] = True
-    else:
-        second["status"]["conditions"] = []
-    scene.submit("first", pin=f"sha256:{M2}")
-    scene.look("first")
-    assert scene.served() == M2
-
-
-def test_pins_that_disagree_change_nothing(scene: Scene) -> None:
-    scene.submit("first", pin=f"sha256:{M2}")
-    scene.submit("second", pin=f"sha256:{M3}")
-    before = scene.deployment()
-    assert said(scene.look("first")) == (True, "PinsDisagree")
-    assert said(scene.look("second")) == (False, "PinsDisagree")
-    assert scene.deployment() == before
-
-
-def test_why_a_model_is_served_outlives_its_pin(scene: Scene) -> None:
-    scene.submit("first", pin=f"sha256:{M1}")
-    scene.rest("first")
-    scene.submit("first")
-    serving = scene.look("first")
-    assert serving is not None
-    assert serving.message == f"{M1[:12]} is the first"
-    scene.submit("first", pin=f"sha256:{M3}")
-    scene.rest("first")
-    scene.evaluate("first", M3, second=5)
-    scene.submit("first")
-    serving = scene.look("first")
-    assert serving is not None
-    assert "pin holds" not in serving.message
 
 
 @pytest.mark.parametrize(

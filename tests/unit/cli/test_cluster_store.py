@@ -1,4 +1,4 @@
-"""`status`, `stop`, `logs`, `report` and `chat` with --cluster: what they read, write, and say."""
+"""A cluster's store and services from this machine: the ways there, and what `report` and `chat` find by them."""
 
 from __future__ import annotations
 
@@ -10,171 +10,24 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fake_cluster import NAMESPACE
-from played_cluster import PlayedCluster, cluster_of
+from played_cluster import PlayedCluster, cluster_of, with_demo
 from stillhouse.artifacts.store import Store
-from stillhouse.cli import cluster_logs, cluster_status, cluster_store
+from stillhouse.cli import cluster_store
 from stillhouse.cli.cluster_artifacts import forwarded_student, recorded_run
 from stillhouse.cli.cluster_forward import forwarded
 from stillhouse.cli.cluster_store import opened_store, store_uri
-from stillhouse.controller.cluster.api import CONFIG_MAPS, DEPLOYMENTS, DISTILLATIONS, PODS, SECRETS, SERVICES
-from stillhouse.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from stillhouse.controller.cluster.api import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
+from stillhouse.errors import FailedPrecondition, PermissionDenied, Unavailable
 from waiting import wait_until
-
-Json = dict[str, Any]
-JOB = "train-0123"
-
-
-def with_demo(*, stage: str = "train", spec: Json | None = None, **status: Any) -> PlayedCluster:
-    api = PlayedCluster()
-    steps = [
-        {"name": "dataset", "stage": "dataset", "state": "done"},
-        {"name": "train", "stage": "train", "state": "running", "job": JOB, "key": "k"},
-        {"name": "export", "stage": "export", "state": "waiting", "message": "after train"},
-    ]
-    whole = {"observedGeneration": 1, "stage": stage, "steps": steps, **status}
-    body = {"role": "product_owner", "dataset": {"imports": []}} | (spec or {})
-    api.put(DISTILLATIONS, {"metadata": {"name": "demo", "generation": 1}, "spec": body, "status": whole})
-    return api
 
 
 def labels(component: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": "stillhouse", "app.kubernetes.io/component": component}
-
-
-def pod(name: str, *, state: str = "running", container: str = "stage", made: int = 1, **extra: str) -> Json:
-    marks = {"batch.kubernetes.io/job-name": JOB, "stillhouse.dev/stage": "train"} | extra
-    times = {"creationTimestamp": f"2030-01-01T00:00:{made:02}Z", "uid": name}
-    return {
-        "metadata": {"name": name, "labels": marks, **times},
-        "status": {"containerStatuses": [{"name": container, "state": {state: {}}}]},
-    }
-
-
-# status and stop
-
-
-def test_status_shows_all_as_kubectl_does(capsys: pytest.CaptureFixture[str]) -> None:
-    api = with_demo(records=96, score="0.912", gap="0.031", serving="yes")
-    assert cluster_status.show_status(cluster_of(api), None, watch=False, as_json=False) == 0
-    header, line = capsys.readouterr().out.splitlines()
-    assert header.split() == ["NAME", "STAGE", "RECORDS", "SCORE", "GAP", "SERVING", "AGE"]
-    assert line.split()[:-1] == ["demo", "train", "96", "0.912", "0.031", "yes"]
-
-
-def test_status_of_one_shows_its_steps_in_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cluster_status.show_status(cluster_of(with_demo(records=96)), "demo", watch=False, as_json=False) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("demo: train\n")
-    assert "after train" in said
-    assert max(map(len, said.splitlines())) <= 100
-
-
-def test_status_as_json_is_the_clusters_own(capsys: pytest.CaptureFixture[str]) -> None:
-    cluster_status.show_status(cluster_of(with_demo(records=96)), "demo", watch=False, as_json=True)
-    (document,) = json.loads(capsys.readouterr().out)
-    assert (document["name"], document["records"], len(document["steps"])) == ("demo", 96, 3)
-
-
-def test_an_empty_namespace_is_said_to_be_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    cluster_status.show_status(cluster_of(PlayedCluster()), None, watch=False, as_json=False)
-    assert capsys.readouterr().out == f"no Distillations in namespace {NAMESPACE}\n"
-
-
-def test_watching_one_ends_with_its_outcome(capsys: pytest.CaptureFixture[str]) -> None:
-    api = with_demo(stage="GatesFailed")
-    assert cluster_status.show_status(cluster_of(api), "demo", watch=True, as_json=False) == 1
-
-
-def test_stop_suspends_and_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    api = with_demo()
-    cluster_status.stop_on_cluster(cluster_of(api), "demo")
-    assert api.objects[DISTILLATIONS.plural, NAMESPACE, "demo"]["spec"]["suspend"] is True
-    said = capsys.readouterr().out
-    assert f"stillhouse run FILE --cluster --namespace {NAMESPACE}" in said
-    assert (
-        f"""kubectl -n {NAMESPACE} patch distillation demo --type merge -p '{{"spec":{{"suspend":false}}}}'""" in said
-    )
-
-
-def test_what_has_ended_is_not_suspended(capsys: pytest.CaptureFixture[str]) -> None:
-    api = with_demo(stage="Succeeded")
-    cluster_status.stop_on_cluster(cluster_of(api), "demo")
-    assert not api.writes
-    assert "demo has ended: Succeeded" in capsys.readouterr().out
-
-
-# logs
-
-
-class Logging(PlayedCluster):
-    """A pod's log is its name."""
-
-    def logs(self, namespace: str, pod: str, *, container: str, tail_lines: int | None = None) -> str:
-        return f"{pod} {container}\n"
-
-    def follow_log(self, namespace: str, pod: str, *, container: str) -> Iterator[str]:
-        yield f"{pod} "
-        yield f"{container} to the end\n"
-        for step in self.objects[DISTILLATIONS.plural, NAMESPACE, "demo"]["status"]["steps"]:
-            step["state"] = "done"
-
-
-def logging(*pods: Json, spec: Json | None = None) -> Logging:
-    api = Logging()
-    api.objects = with_demo(spec=spec).objects
-    for body in pods:
-        api.put(PODS, body)
-    return api
-
-
-def test_the_log_is_that_of_the_latest_pod(capsys: pytest.CaptureFixture[str]) -> None:
-    api = logging(pod("second", made=2), pod("first", state="terminated"))
-    cluster_logs.print_logs(cluster_of(api), "demo", "train", follow=False)
-    assert capsys.readouterr().out == "second stage\n"
-
-
-def test_a_followed_log_ends_with_its_step(capsys: pytest.CaptureFixture[str]) -> None:
-    cluster_logs.print_logs(cluster_of(logging(pod("only"))), "demo", "train", follow=True)
-    assert capsys.readouterr().out == "only stage to the end\n"
-
-
-def test_the_students_log_is_that_of_the_pod_that_serves(capsys: pytest.CaptureFixture[str]) -> None:
-    serving = pod("student", container="student", **{"stillhouse.dev/student": "owner"})
-    api = logging(serving, spec={"serve": {"name": "owner"}})
-    cluster_logs.print_logs(cluster_of(api), "demo", "serve", follow=False)
-    assert capsys.readouterr().out == "student student\n"
-
-
-@pytest.mark.parametrize(
-    ("step", "error", "said"),
-    [
-        ("export", FailedPrecondition, "export has not begun: after train"),
-        ("train", FailedPrecondition, "train has not begun, pod waits"),
-        ("dataset", FailedPrecondition, "dataset has not begun"),
-        ("serve", FailedPrecondition, "serve has not begun: no pod serves demo"),
-        ("sing", InvalidArgument, "demo has no step 'sing'; there: dataset, train, export, serve"),
-    ],
-)
-def test_where_there_is_no_log_the_reason_is_said(step: str, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
-        cluster_logs.print_logs(cluster_of(logging(pod("waits", state="waiting"))), "demo", step, follow=False)
-
-
-def test_a_log_that_is_gone_is_said_to_be_gone() -> None:
-    api = logging()
-    api.objects[DISTILLATIONS.plural, NAMESPACE, "demo"]["status"]["steps"][1]["state"] = "done"
-    with pytest.raises(NotFound, match=rf"the pods of train \(Job {JOB}\) are gone"):
-        cluster_logs.print_logs(cluster_of(api), "demo", "train", follow=False)
-
-
-# the store and the ways there
 
 
 @pytest.fixture
@@ -334,9 +187,6 @@ def test_the_way_is_closed_when_the_command_is_killed(kubectl: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
     process = Path("/proc") / process_id.read_text().strip()
     wait_until(lambda: not process.exists(), "kubectl ends")
-
-
-# report and chat
 
 
 def test_a_run_that_the_controller_has_not_recorded_has_no_report_yet(no_keys: None) -> None:
