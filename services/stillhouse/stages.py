@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult
 from stillhouse.v1.exporter_pb2 import ExportRequest, ExportResult
+from stillhouse.v1.optimizer_pb2 import OptimizeRequest, OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import PrepareBaseRequest, PrepareBaseResult, TrainRequest, TrainResult
 
@@ -35,3 +36,4 @@ DATASET = StageDefinition("dataset", "dataset_builder", BuildDatasetRequest, Bui
 TRAIN = StageDefinition("train", "trainer", TrainRequest, TrainResult, 1)
 EXPORT = StageDefinition("export", "exporter", ExportRequest, ExportResult, 1)
 EVALUATE = StageDefinition("evaluate", "evaluator", EvaluateRequest, EvaluateResult, 2)
+OPTIMIZE = StageDefinition("optimize", "optimizer", OptimizeRequest, OptimizeResult, 1)

@@ -21,7 +21,6 @@ from stillhouse.artifacts.store import Store
 from stillhouse.dataset.lines import json_line
 from stillhouse.errors import EXIT_USAGE, PermissionDenied, Unavailable
 from stillhouse.evaluator.__main__ import operation
-from stillhouse.evaluator.config import ServerPermissions
 from stillhouse.evaluator.connection import connect
 from stillhouse.evaluator.servicer import EvaluatorServicer
 from stillhouse.evaluator.student import Question
@@ -29,6 +28,7 @@ from stillhouse.roles.role import Message, load_role
 from stillhouse.rpc.channel import open_channel
 from stillhouse.rpc.config import ServerConfig
 from stillhouse.rpc.server import start_server
+from stillhouse.teachers.permission import ServerPermissions
 from stillhouse.v1 import evaluator_pb2_grpc
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import RoleReference

@@ -21,8 +21,8 @@ from stillhouse.rpc.channel import open_channel
 from stillhouse.rpc.server import ServerConfig, start_server
 from stillhouse.stages import GENERATE
 from stillhouse.teacher_generator.__main__ import OPERATION
-from stillhouse.teacher_generator.config import TeacherGeneratorConfig
 from stillhouse.teacher_generator.servicer import TeacherGeneratorServicer
+from stillhouse.teachers.permission import ServerPermissions
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.dataset_builder_pb2 import DatasetImport
@@ -45,12 +45,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProce
 
 @pytest.fixture(scope="module")
 def channel() -> Iterator[grpc.Channel]:
-    with serving(TeacherGeneratorConfig(allow_custom_metric=False, allow_endpoint=True)) as opened:
+    with serving(ServerPermissions(teacher_endpoint=True)) as opened:
         yield opened
 
 
 @contextmanager
-def serving(config: TeacherGeneratorConfig) -> Iterator[grpc.Channel]:
+def serving(config: ServerPermissions) -> Iterator[grpc.Channel]:
     def add_servicer(server: grpc.Server) -> list[str]:
         add_TeacherGeneratorServiceServicer_to_server(TeacherGeneratorServicer(OPERATION, config), server)
         return [SERVICE]
@@ -225,7 +225,7 @@ def test_it_is_healthy_and_reflected(channel: grpc.Channel) -> None:
 
 
 def test_a_server_sends_its_credentials_to_no_address_of_a_request(request_: GenerateRecordsRequest) -> None:
-    config = TeacherGeneratorConfig(allow_custom_metric=False, allow_endpoint=False)
+    config = ServerPermissions()
     with serving(config) as guarded, pytest.raises(grpc.RpcError, match="STILLHOUSE_ALLOW_TEACHER_ENDPOINT") as caught:
         list(TeacherGeneratorServiceStub(guarded).GenerateRecords(request_, timeout=60))
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

@@ -66,20 +66,20 @@ class AnswerLog:
     """The answers in one store."""
 
     def __init__(self, store: Store) -> None:
-        """`store` is shared by everyone who asks."""
-        self._store = store
+        """`store` is shared by everyone who asks; it holds what their questions are made of, too."""
+        self.store = store
 
     def get(self, query: AnswerQuery) -> LoggedAnswer | None:
         """The answer to `query`; None if it was never asked. Raises DataLoss if the log is broken there."""
         path = answer_path(query.digest())
-        data = self._store.read_object(path)
-        return None if data is None else _parse(data, f"{self._store.uri}/{path}")
+        data = self.store.read_object(path)
+        return None if data is None else _parse(data, f"{self.store.uri}/{path}")
 
     def put(self, query: AnswerQuery, answer: LoggedAnswer) -> LoggedAnswer:
         """Keeps `answer`, or finds that one is kept already; returns the one that is kept."""
         tree = {"query": query._tree(), "answer": dataclasses.asdict(answer)}
         path = answer_path(query.digest())
-        if self._store.put_object_if_absent(path, _canonical(tree)):
+        if self.store.put_object_if_absent(path, _canonical(tree)):
             return answer
         return self.get(query) or answer
 

@@ -16,6 +16,8 @@ from stillhouse.cli import (
     export,
     generate,
     logs,
+    optimize,
+    program,
     report,
     run,
     score,
@@ -47,10 +49,12 @@ app.command()(setup.gc)
 app.command()(score.score)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
+app.command()(optimize.optimize)
 app.command()(concepts.concepts)
 app.command()(generate.generate)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(config.app, name="config")
+app.add_typer(program.app, name="program")
 app.command()(train.train)
 app.command()(export.export)
 app.command()(serve_student.serve_student)

@@ -83,7 +83,7 @@ def _reached(
     """A client of the student, whose server is started where it is a model."""
     from stillhouse.cli.models import ServedModel, ServerOptions, local_server
     from stillhouse.client.student import StudentClient
-    from stillhouse.evaluator.connection import wait_until_ready
+    from stillhouse.client.waiting import wait_until_ready
 
     if isinstance(found, ServedModel):
         with StudentClient(found.address, token=token, ca=ca) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,13 +10,15 @@ import typer
 
 from stillhouse.cli.choices import chosen_role
 from stillhouse.cli.errors import as_usage
-from stillhouse.cli.teachers import DEFAULT_MODEL, PROMPTS, EndpointOption, ModelOption, teacher_model
+from stillhouse.cli.teachers import DEFAULT_MODEL, PROMPTS, EndpointOption, ModelOption, ProgramOption, teacher_model
 from stillhouse.teachers.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from stillhouse.evaluator.evaluation import EvaluationPlan, Measured
     from stillhouse.evaluator.summary import Baseline
+    from stillhouse.programs.program import Program
     from stillhouse.roles.role import Role
+    from stillhouse.v1.artifact_pb2 import Artifact
     from stillhouse.v1.evaluator_pb2 import Gate
 
 
@@ -49,6 +52,7 @@ def evaluate(
     ] = None,
     baseline: Annotated[Path | None, typer.Option(help="EVAL.json of the base model on the same rows.")] = None,
     metric: Annotated[str, typer.Option(help="module:function of your own metric, in place of the role's.")] = "",
+    program: ProgramOption = None,
     rows_output: Annotated[Path | None, typer.Option(help="JSONL of every row with its answer.")] = None,
     store: Annotated[
         str | None,
@@ -82,6 +86,7 @@ def evaluate(
     with as_usage("--gate"):
         gates = [_gate(text) for text in gate or ()]
     tokens, heat = _sampling(max_tokens, temperature, is_teacher=provider is not None)
+    chosen_program = _program(program, store, is_teacher=provider is not None)
     subject: ServedStudent | AskedTeacher = ServedStudent(student or "", token, ca, wait, store)
     if provider is not None:
         asked = teacher_model(
@@ -95,6 +100,7 @@ def evaluate(
             project=project,
             location=location,
             concurrency=1,
+            program=chosen_program.artifact if chosen_program else None,
         )
         subject = AskedTeacher(asked, max_cost_usd, store)
     plan = _plan(
@@ -106,8 +112,10 @@ def evaluate(
             "temperature": heat,
             "seed": seed,
             "metric": metric,
+            "program": chosen_program.artifact.sha256 if chosen_program else "",
         },
         gates,
+        program=chosen_program.program if chosen_program else None,
         reference=reference or None,
         baseline=_read_baseline(baseline),
     )
@@ -129,6 +137,30 @@ def _sampling(max_tokens: int | None, temperature: float | None, *, is_teacher: 
 
     tokens, heat = TEACHER_SAMPLING if is_teacher else STUDENT_SAMPLING
     return max_tokens or tokens, heat if temperature is None else temperature
+
+
+@dataclass(frozen=True)
+class _ChosenProgram:
+    program: Program
+    artifact: Artifact
+
+
+def _program(reference: str | None, store: str | None, *, is_teacher: bool) -> _ChosenProgram | None:
+    """The program of `--program`; a teacher's lies in the store of its answers, where it is asked from."""
+    from stillhouse.artifacts.store import Store
+    from stillhouse.cli.store import open_store
+    from stillhouse.programs.document import program_sha256
+    from stillhouse.programs.folder import PROGRAM_FILE
+    from stillhouse.programs.kept import keep_program, load_program
+    from stillhouse.v1.artifact_pb2 import Artifact
+
+    if reference is None:
+        return None
+    if is_teacher:
+        kept = open_store(store)
+        return _ChosenProgram(load_program(reference, kept), keep_program(reference, kept))
+    program = load_program(reference, Store.open(store) if store else None)
+    return _ChosenProgram(program, Artifact(name=PROGRAM_FILE, sha256=program_sha256(program)))
 
 
 def _conclude(measured: Measured, output: Path, rows_output: Path | None, *, json_output: bool) -> None:
@@ -182,16 +214,20 @@ def _plan(
     conditions: dict[str, Any],
     gates: list[Gate],
     *,
+    program: Program | None,
     reference: float | None,
     baseline: Baseline | None,
 ) -> EvaluationPlan:
-    """Raises InvalidArgument that names file and line of a broken row, or the gate that can't be decided."""
+    """Raises InvalidArgument that names file and line of a broken row, or the gate that can't be decided, and
+    FailedPrecondition for another role's program.
+    """
     from hashlib import sha256
 
     from stillhouse.dataset.lines import lines_of
     from stillhouse.evaluator.evaluation import EvaluationPlan, check_plan
     from stillhouse.evaluator.rows import read_rows
     from stillhouse.evaluator.summary import Subject
+    from stillhouse.programs.kept import checked_guidance
     from stillhouse.roles.metric_reference import load_metric
 
     rows = list(read_rows(lines_of(validation), role, source=validation.name))
@@ -213,6 +249,7 @@ def _plan(
         reference_score=reference,
         reference_source="validation" if reference else "",
         baseline=baseline,
+        guidance=checked_guidance(program, role) if program is not None else None,
     )
     check_plan(plan)
     return plan

@@ -16,6 +16,7 @@ from stillhouse.cli.teachers import (
     PROMPTS,
     EndpointOption,
     ModelOption,
+    ProgramOption,
     checked_provider,
     teacher_model,
 )
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from stillhouse.cli.store import open_store
+    from stillhouse.programs.kept import keep_program
     from stillhouse.rpc.process import StopRequest
     from stillhouse.teacher_generator.data_file import FileGeneration, FileOutcome
     from stillhouse.teacher_generator.data_files import DataFiles
@@ -47,6 +50,7 @@ def generate(
     project: Annotated[str | None, typer.Option(help="Google Cloud project.")] = None,
     location: Annotated[str, typer.Option(help="Region, or global.")] = "us-central1",
     prompt: Annotated[str, typer.Option(help=f"One of {', '.join(PROMPTS)}.")] = "fenced",
+    program: ProgramOption = None,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.7,
     max_output_tokens: Annotated[int, typer.Option(min=64, max=65_536, help="Thinking included.")] = 8192,
     thinking_budget: Annotated[int | None, typer.Option(min=0, help="Tokens to think with; 0: none.")] = None,
@@ -98,6 +102,7 @@ def generate(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         deadline_seconds=deadline,
+        program=keep_program(program, open_store(store)) if program is not None else None,
     )
     request = GenerateRecordsRequest(
         role=RoleReference(name=chosen.name, version=chosen.version),

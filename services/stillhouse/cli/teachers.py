@@ -22,6 +22,12 @@ EndpointOption = Annotated[
 ]
 
 
+ProgramOption = Annotated[
+    str | None,
+    typer.Option(metavar="DIR|sha256:HEX", help="An optimised program, in the place of the role's own prompt."),
+]
+
+
 def teacher_model(
     provider: str, prompt: str, *, faults: str = "recorded", latency_seconds: float = 0.5, **fields: Any
 ) -> TeacherModel:

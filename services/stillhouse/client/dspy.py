@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dspy
 from dspy import lm15
 
-from stillhouse.client.student import DEFAULT_DEADLINE_SECONDS, GenerationOptions, StudentAnswer, StudentClient
+from stillhouse.client.student import (
+    DEFAULT_DEADLINE_SECONDS,
+    GenerationOptions,
+    RolePrompt,
+    StudentAnswer,
+    StudentClient,
+)
 from stillhouse.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -23,7 +30,7 @@ from stillhouse.errors import (
     StillhouseError,
     Unavailable,
 )
-from stillhouse.roles.role import Message
+from stillhouse.roles.role import Message, Role, load_role
 
 _PASSED_ON = ("temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
 _REFUSED = ("reasoning", "logprobs", "probabilities", "tool_choice", "service_tier", "store")
@@ -34,17 +41,24 @@ def student_lm(
     *,
     token: str | None = None,
     ca: Path | None = None,
+    role_grammar: str | None = None,
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
     **settings: Any,
 ) -> dspy.LM:
     """A `dspy.LM` that the student at `address` (HOST:PORT) answers.
 
     The model's name is `stillhouse/sha256:HEX`, so that caches and logs keyed by it never mix two students; an answer
-    by another model than the one found here is refused. `settings` are those of `dspy.LM` (temperature, max_tokens,
-    cache, num_retries, ...). Raises the errors of `stillhouse.errors` where the student cannot be reached.
+    by another model than the one found here is refused. `role_grammar` names a role: answers to its prompts, under any
+    instructions, are held to its grammar, other answers are not. `settings` are those of `dspy.LM` (temperature,
+    max_tokens, cache, num_retries, ...). Raises the errors of `stillhouse.errors` where the student cannot be reached.
     """
     client = StudentClient(address, token=token, ca=ca)
-    engine = StudentEngine(client, model_sha256=client.info().model.sha256, deadline_seconds=deadline_seconds)
+    engine = StudentEngine(
+        client,
+        model_sha256=client.info().model.sha256,
+        role=load_role(role_grammar) if role_grammar else None,
+        deadline_seconds=deadline_seconds,
+    )
     return dspy.LM(engine.model, engine=engine, async_engine=AsyncStudentEngine(engine), **settings)
 
 
@@ -54,16 +68,25 @@ class StudentEngine:
     supports_response_schema = True
     supported_params = frozenset({*_PASSED_ON, "stop", "response_format"})
 
-    def __init__(self, client: StudentClient, *, model_sha256: str, deadline_seconds: float) -> None:
-        """`model_sha256` is the student that must answer."""
+    def __init__(
+        self,
+        client: StudentClient,
+        *,
+        model_sha256: str,
+        role: Role | None = None,
+        deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+    ) -> None:
+        """`model_sha256` is the student that must answer; answers to prompts of `role` are held to its grammar."""
         self._client = client
         self._sha256 = model_sha256
+        self._role = role
         self._deadline_seconds = deadline_seconds
-        self.model = f"stillhouse/sha256:{model_sha256}"
+        held = f"/{role.name}-grammar-{role.version}" if role is not None else ""
+        self.model = f"stillhouse/sha256:{model_sha256}{held}"
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         """The answer. Raises dspy.lm15's errors, which tell DSPy what may be tried again."""
-        messages, options = _messages(request), _options(request)
+        messages, options = self._question(request)
         try:
             answer = self._client.generate(messages, options, deadline_seconds=self._deadline_seconds)
             return self._response(answer)
@@ -72,7 +95,7 @@ class StudentEngine:
 
     async def complete_async(self, request: lm15.Request) -> lm15.Response:
         """As `complete`, without blocking the event loop."""
-        messages, options = _messages(request), _options(request)
+        messages, options = self._question(request)
         try:
             answer = await self._client.generate_async(messages, options, deadline_seconds=self._deadline_seconds)
             return self._response(answer)
@@ -81,7 +104,7 @@ class StudentEngine:
 
     def stream(self, request: lm15.Request) -> Iterator[lm15.StreamEvent]:
         """The answer as events."""
-        messages, options = _messages(request), _options(request)
+        messages, options = self._question(request)
         yield lm15.StreamStartEvent(model=self.model)
         try:
             for piece in self._client.stream(messages, options, deadline_seconds=self._deadline_seconds):
@@ -97,11 +120,20 @@ class StudentEngine:
         """Closes the connection."""
         self._client.close()
 
+    def _question(self, request: lm15.Request) -> tuple[list[Message], GenerationOptions]:
+        messages, options = request_messages(request), _options(request)
+        if self._role is not None and options.json_schema is None:
+            inputs = self._role.inputs_of(messages)
+            if inputs is not None:
+                options = replace(options, role_grammar=RolePrompt(self._role.name, inputs))
+        return messages, options
+
     def dump_state(self) -> dict[str, Any]:
         """For `program.save`: where the student was and which it was, no credentials."""
         return {
             "address": self._client.address,
             "model_sha256": self._sha256,
+            "role_grammar": self._role.name if self._role is not None else None,
             "deadline_seconds": self._deadline_seconds,
         }
 
@@ -111,6 +143,7 @@ class StudentEngine:
         return cls(
             StudentClient(state["address"]),
             model_sha256=state["model_sha256"],
+            role=load_role(state["role_grammar"]) if state.get("role_grammar") else None,
             deadline_seconds=state["deadline_seconds"],
         )
 
@@ -163,7 +196,8 @@ class AsyncStudentEngine:
         return cls(StudentEngine.load_state(state))
 
 
-def _messages(request: lm15.Request) -> list[Message]:
+def request_messages(request: lm15.Request) -> list[Message]:
+    """The request's text as chat messages. Raises lm15.UnsupportedFeatureError for anything but text."""
     messages = [Message("system", _text(request.system))] if request.system is not None else []
     for message in request.messages:
         if message.role == "tool":

@@ -14,9 +14,9 @@ from typing import Any
 
 import grpc
 
+from stillhouse.client.settings import StudentSettings
 from stillhouse.errors import InvalidArgument
 from stillhouse.evaluator.asking import Patience
-from stillhouse.evaluator.config import EvaluatorConfig, ServerPermissions
 from stillhouse.evaluator.connection import connect
 from stillhouse.evaluator.servicer import EvaluatorServicer
 from stillhouse.evaluator.stage import evaluate, evaluate_teacher
@@ -24,6 +24,7 @@ from stillhouse.rpc.job import job_main
 from stillhouse.rpc.operation import JobContext, Operation
 from stillhouse.rpc.server import serve_main
 from stillhouse.stages import EVALUATE
+from stillhouse.teachers.permission import ServerPermissions
 from stillhouse.v1 import evaluator_pb2, evaluator_pb2_grpc
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult
 
@@ -34,7 +35,7 @@ def run_evaluate(context: JobContext, request: EvaluateRequest) -> EvaluateResul
     """The stage against the request's teacher, or the student at its address."""
     if request.HasField("teacher"):
         return evaluate_teacher(context, request, environ=os.environ)
-    config = EvaluatorConfig.from_env()
+    config = StudentSettings.from_env()
     if not request.student_address:
         raise InvalidArgument(
             "the request names no student and no teacher; set student_address", field="student_address"
@@ -61,7 +62,7 @@ def serve(arguments: Sequence[str]) -> int:
     """Serves until terminated; the exit code."""
 
     def add_services(server: grpc.Server) -> Sequence[str]:
-        servicer = EvaluatorServicer(operation(), ServerPermissions.from_env())
+        servicer = EvaluatorServicer(operation(), ServerPermissions.from_env(os.environ))
         evaluator_pb2_grpc.add_EvaluatorServiceServicer_to_server(servicer, server)
         return [_SERVICE]
 

@@ -5,20 +5,17 @@ Called by `__main__`'s operation and by `stillhouse evaluate`. The only module h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from time import monotonic
 
-import grpc
-
 from stillhouse.client.student import GenerationOptions, StudentClient
-from stillhouse.errors import Cancelled, DeadlineExceeded, StillhouseError, Unavailable
+from stillhouse.client.waiting import wait_until_ready
 from stillhouse.evaluator.student import Question, StudentAnswer
 
 ROW_DEADLINE_SECONDS = 600.0
-_PAUSE_SECONDS = 0.25
 
 
 class RemoteStudent:
@@ -72,47 +69,9 @@ def connect(
 ) -> Iterator[RemoteStudent]:
     """The student at host:port, once it answers (a server that loads its model does not yet).
 
-    Raises Unavailable naming address and remedy after `wait_seconds`, Cancelled when `stopping` is set meanwhile, and
-    PermissionDenied where the token is refused.
+    Raises as `wait_until_ready` does.
     """
     # Whoever asks waits and asks again: retries of the channel below would multiply the pauses.
     with StudentClient(address, token=token, ca=ca, retries=False) as client:
-        model_sha256 = wait_until_ready(client, wait_seconds=wait_seconds, stopping=stopping)
+        model_sha256 = wait_until_ready(client, wait_seconds=wait_seconds, stopping=stopping).model.sha256
         yield RemoteStudent(client, model_sha256, deadline_seconds=deadline_seconds)
-
-
-def wait_until_ready(
-    client: StudentClient,
-    *,
-    wait_seconds: float,
-    stopping: Event | None = None,
-    check: Callable[[], None] = lambda: None,
-) -> str:
-    """Digest of the model that is served once the server answers; empty where it does not tell.
-
-    `check` raises once waiting is in vain. Raises as `connect` does.
-    """
-    stopping = stopping or Event()
-    give_up_at = monotonic() + wait_seconds
-    while True:
-        check()
-        try:
-            return client.info().model.sha256
-        except (Unavailable, DeadlineExceeded) as exc:
-            if monotonic() >= give_up_at:
-                raise Unavailable(
-                    f"no student answers at {client.address}: {exc.message} "
-                    "(stillhouse serve-student MODEL.gguf --port PORT starts one)"
-                ) from exc
-            if stopping.wait(_PAUSE_SECONDS):
-                raise Cancelled(f"stopped while waiting for the student at {client.address}") from exc
-        except StillhouseError as exc:
-            if _is_unimplemented(exc):
-                return ""
-            raise
-
-
-def _is_unimplemented(error: StillhouseError) -> bool:
-    """Another server that speaks Generate, but does not say what it serves."""
-    cause = error.__cause__
-    return isinstance(cause, grpc.Call) and cause.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -28,7 +28,7 @@ from stillhouse.evaluator.summary import (
     summary_document,
 )
 from stillhouse.roles.metric_reference import Metric
-from stillhouse.roles.role import Role
+from stillhouse.roles.role import Guidance, Role
 from stillhouse.v1.common_pb2 import Progress
 from stillhouse.v1.evaluator_pb2 import Evaluation, Gate, GateResult
 
@@ -53,6 +53,8 @@ class EvaluationPlan:
     reference_source: str = ""
     """`validation` (the teacher on the same rows) or `dataset` (the mean of its records in the data set)."""
     baseline: Baseline | None = None
+    guidance: Guidance | None = None
+    """Of the optimised program that the subject names; None for the role's own prompt."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _results(plan: EvaluationPlan, interviewer: Interviewer, report: Callable[[P
 
 def _question(plan: EvaluationPlan, row: EvaluationRow) -> Question:
     return Question(
-        messages=tuple(plan.role.messages(row.inputs)),
+        messages=tuple(plan.role.messages(row.inputs, plan.guidance)),
         grammar=plan.role.grammar(row.inputs) if plan.subject.constraint == ROLE_GRAMMAR else "",
         max_tokens=plan.subject.max_tokens,
         temperature=plan.subject.temperature,

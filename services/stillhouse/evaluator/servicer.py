@@ -7,11 +7,9 @@ from typing import Any
 
 import grpc
 
-from stillhouse.evaluator.config import ServerPermissions
-from stillhouse.roles.metric_reference import refuse_custom_metric
 from stillhouse.rpc.batch import stream_operation
 from stillhouse.rpc.operation import Operation
-from stillhouse.teachers.permission import refuse_own_endpoint
+from stillhouse.teachers.permission import ServerPermissions
 from stillhouse.v1 import evaluator_pb2, evaluator_pb2_grpc
 
 
@@ -27,8 +25,5 @@ class EvaluatorServicer(evaluator_pb2_grpc.EvaluatorServiceServicer):
         self, request: evaluator_pb2.EvaluateRequest, context: grpc.ServicerContext
     ) -> Iterator[evaluator_pb2.EvaluateResponse]:
         """Progress, then the result."""
-        if request.metric and not self._permissions.custom_metric:
-            refuse_custom_metric(request.metric)
-        if not self._permissions.teacher_endpoint:
-            refuse_own_endpoint(request.teacher)
+        self._permissions.check(metric=request.metric, models=[request.teacher])
         yield from stream_operation(self._operation, request, context, evaluator_pb2.EvaluateResponse)

@@ -17,12 +17,14 @@ from stillhouse.evaluator.rows import read_rows
 from stillhouse.evaluator.student import Student
 from stillhouse.evaluator.summary import Baseline, Subject, json_bytes, read_baseline, row_document
 from stillhouse.evaluator.teacher import measure_teacher
+from stillhouse.programs.kept import kept_guidance
 from stillhouse.roles.metric_reference import load_metric
 from stillhouse.roles.requested import check_version
 from stillhouse.roles.role import load_role
 from stillhouse.rpc.operation import JobContext
 from stillhouse.teachers.budget import Budget
 from stillhouse.teachers.purse import Purse
+from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.evaluator_pb2 import ConstraintKind, EvaluateRequest, EvaluateResult
 
 CONSTRAINTS = {
@@ -87,11 +89,13 @@ def plan_of(context: JobContext, request: EvaluateRequest) -> EvaluationPlan:
             temperature=request.teacher.temperature if is_teacher else request.temperature,
             seed=request.seed,
             metric=request.metric,
+            program=_program(request).sha256,
         ),
         gates=list(request.gates),
         reference_score=request.reference_score or None,
         reference_source=_reference_source(request),
         baseline=_baseline(context, request),
+        guidance=kept_guidance(context.store, request.program, role) if request.HasField("program") else None,
     )
 
 
@@ -103,10 +107,17 @@ def _check_subject(request: EvaluateRequest) -> None:
     if not request.HasField("teacher"):
         if not request.model.sha256:
             raise InvalidArgument("the request names no model, and no teacher", field="model")
+    elif request.HasField("program"):
+        raise InvalidArgument("a teacher's program is named with the teacher: teacher.program", field="program")
     elif request.HasField("model") or request.student_address:
         raise InvalidArgument("the request names a teacher and a model; evaluate them one by one", field="teacher")
     elif CONSTRAINTS[request.constraint] != NO_CONSTRAINT:
         raise InvalidArgument("a teacher is not held to the role's grammar: its constraint is none", field="constraint")
+
+
+def _program(request: EvaluateRequest) -> Artifact:
+    """A teacher's program is part of the teacher."""
+    return request.teacher.program if request.HasField("teacher") else request.program
 
 
 def _reference_source(request: EvaluateRequest) -> str:

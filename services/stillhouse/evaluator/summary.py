@@ -34,6 +34,8 @@ class Subject:
     seed: int
     metric: str
     """`module:function`; empty for the role's."""
+    program: str = ""
+    """Digest of the optimised program that the model was asked with; empty for the role's own prompt."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def summary_document(
         "validation_sha256": subject.validation_sha256,
         "constraint": subject.constraint,
         "metric": subject.metric,
+        "program": subject.program or None,
         "sampling": {"max_tokens": subject.max_tokens, "temperature": subject.temperature, "seed": subject.seed},
         "scores": statistics_document(evaluation.scores),
         "valid_rate": evaluation.valid_rate,

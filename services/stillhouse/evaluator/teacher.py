@@ -15,6 +15,7 @@ from stillhouse.errors import Cancelled
 from stillhouse.evaluator.asking import FINAL
 from stillhouse.evaluator.evaluation import EvaluationPlan, Measured, check_plan, measure
 from stillhouse.evaluator.student import Question, StudentAnswer
+from stillhouse.programs.kept import kept_guidance
 from stillhouse.roles.role import Role
 from stillhouse.teachers.dialogue import Concept, Dialogue, Manner, Outcome, manner_of
 from stillhouse.teachers.judging import Judge
@@ -110,7 +111,8 @@ def teaching(
     model: TeacherModel, role: Role, purse: Purse, *, stopping: Event | None = None
 ) -> Iterator[TeacherSubject]:
     """The teacher of a reference, closed afterwards. Raises what opening it raises."""
-    manner = manner_of(model, attempts=1, place="request")
+    guidance = kept_guidance(purse.log.store, model.program, role) if model.HasField("program") else None
+    manner = manner_of(model, attempts=1, place="request", guidance=guidance)
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:

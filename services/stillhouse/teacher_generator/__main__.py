@@ -16,9 +16,9 @@ from stillhouse.rpc.job import job_main
 from stillhouse.rpc.operation import JobContext, Operation
 from stillhouse.rpc.server import serve_main
 from stillhouse.stages import GENERATE
-from stillhouse.teacher_generator.config import TeacherGeneratorConfig
 from stillhouse.teacher_generator.servicer import TeacherGeneratorServicer
 from stillhouse.teacher_generator.stage import generate
+from stillhouse.teachers.permission import ServerPermissions
 from stillhouse.v1 import teacher_generator_pb2
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.teacher_generator_pb2_grpc import add_TeacherGeneratorServiceServicer_to_server
@@ -40,7 +40,7 @@ OPERATION: Operation[GenerateRecordsRequest, GenerateRecordsResult] = Operation(
 
 def add_services(server: grpc.Server) -> Sequence[str]:
     """Adds the service; returns its full name. Raises InvalidArgument where the environment is wrong."""
-    servicer = TeacherGeneratorServicer(OPERATION, TeacherGeneratorConfig.from_env(os.environ))
+    servicer = TeacherGeneratorServicer(OPERATION, ServerPermissions.from_env(os.environ))
     add_TeacherGeneratorServiceServicer_to_server(servicer, server)
     return [teacher_generator_pb2.DESCRIPTOR.services_by_name["TeacherGeneratorService"].full_name]
 

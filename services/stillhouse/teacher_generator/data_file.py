@@ -69,7 +69,7 @@ class FileGeneration:
         `Generation.run` raises.
         """
         role = load_role(request.role.name)
-        options = options_of(request, role)
+        options = options_of(request, role, self.log.store)
         if files.records.exists() and not (resume or overwrite):
             raise FailedPrecondition(
                 f"{files.records} is there already; --resume goes on with it, --overwrite starts it anew (answers that "
@@ -105,7 +105,7 @@ class FileGeneration:
         Raises NotFound where there are no dead letters, and what `Generation.run` raises.
         """
         role = load_role(request.role.name)
-        options = options_of(request, role)
+        options = options_of(request, role, self.log.store)
         with alone(files):
             letters, present = files.retried_letters, records_present(files.records, role)
             if not letters.exists():

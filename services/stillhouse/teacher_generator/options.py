@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stillhouse.artifacts.store import Store
 from stillhouse.dataset.balance import BalanceLimit, checked_limits
 from stillhouse.errors import InvalidArgument
+from stillhouse.programs.kept import kept_guidance
 from stillhouse.roles.metric_reference import Metric, load_metric
 from stillhouse.roles.requested import check_guards, check_version
 from stillhouse.roles.role import Role
@@ -61,8 +63,8 @@ class GenerationOptions:
     seed: int
 
 
-def options_of(request: GenerateRecordsRequest, role: Role) -> GenerationOptions:
-    """The options of a request.
+def options_of(request: GenerateRecordsRequest, role: Role, store: Store | None = None) -> GenerationOptions:
+    """The options of a request; `store` holds the optimised programs that it names, without one they stay out.
 
     Raises FailedPrecondition where it is for another version of the role, InvalidArgument that names the field where a
     value is out of range or a guard or a metric is not there.
@@ -71,7 +73,7 @@ def options_of(request: GenerateRecordsRequest, role: Role) -> GenerationOptions
     if not request.stages:
         raise InvalidArgument("the teacher has no stage; name a model to ask", field="stages")
     check_guards(role, request.guards)
-    stages = tuple(_stage(stage, index) for index, stage in enumerate(request.stages))
+    stages = tuple(_stage(stage, index, role, store) for index, stage in enumerate(request.stages))
     return GenerationOptions(
         stages=stages,
         guards=tuple(request.guards),
@@ -84,7 +86,7 @@ def options_of(request: GenerateRecordsRequest, role: Role) -> GenerationOptions
     )
 
 
-def _stage(stage: TeacherStage, index: int) -> StageOptions:
+def _stage(stage: TeacherStage, index: int, role: Role, store: Store | None) -> StageOptions:
     place = f"stages[{index}]"
     if not 0 <= stage.min_score <= 1:
         raise InvalidArgument(f"min_score {stage.min_score:g} is not within 0 and 1", field=f"{place}.min_score")
@@ -96,6 +98,9 @@ def _stage(stage: TeacherStage, index: int) -> StageOptions:
     if source == "import":
         imported: DatasetImport = getattr(stage, "import")
         return StageOptions(stage.name or "import", stage.min_score, stage.records, stage.until, imported=imported)
-    manner = manner_of(stage.teacher, attempts=stage.attempts, place=place)
+    guidance = None
+    if stage.teacher.HasField("program") and store is not None:
+        guidance = kept_guidance(store, stage.teacher.program, role)
+    manner = manner_of(stage.teacher, attempts=stage.attempts, place=place, guidance=guidance)
     name = stage.name or stage.teacher.model or stage.teacher.provider
     return StageOptions(name, stage.min_score, stage.records, stage.until, stage.teacher, manner)

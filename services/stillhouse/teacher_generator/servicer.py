@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import grpc
 
-from stillhouse.roles.metric_reference import refuse_custom_metric
 from stillhouse.rpc.batch import stream_operation
 from stillhouse.rpc.operation import Operation
-from stillhouse.teacher_generator.config import TeacherGeneratorConfig
-from stillhouse.teachers.permission import refuse_own_endpoint
+from stillhouse.teachers.permission import ServerPermissions
 from stillhouse.v1.teacher_generator_pb2 import (
     GenerateRecordsRequest,
     GenerateRecordsResponse,
@@ -23,19 +21,15 @@ class TeacherGeneratorServicer(TeacherGeneratorServiceServicer):
     """GenerateRecords."""
 
     def __init__(
-        self, operation: Operation[GenerateRecordsRequest, GenerateRecordsResult], config: TeacherGeneratorConfig
+        self, operation: Operation[GenerateRecordsRequest, GenerateRecordsResult], permissions: ServerPermissions
     ) -> None:
-        """`operation` is the generation; `config` what this server permits."""
+        """`operation` is the generation; `permissions` what requests may name."""
         self._operation = operation
-        self._config = config
+        self._permissions = permissions
 
     def GenerateRecords(  # noqa: N802 - named by the proto
         self, request: GenerateRecordsRequest, context: grpc.ServicerContext
     ) -> Iterator[GenerateRecordsResponse]:
         """Progress until one last message with the result."""
-        if request.metric and not self._config.allow_custom_metric:
-            refuse_custom_metric(request.metric)
-        if not self._config.allow_endpoint:
-            for stage in request.stages:
-                refuse_own_endpoint(stage.teacher)
+        self._permissions.check(metric=request.metric, models=[stage.teacher for stage in request.stages])
         yield from stream_operation(self._operation, request, context, GenerateRecordsResponse)

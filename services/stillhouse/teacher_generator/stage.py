@@ -42,7 +42,7 @@ def generate(
     NotFound where the teacher refuses, Unavailable where it stays away, Cancelled when it is to stop.
     """
     role = load_role(request.role.name)
-    options = options_of(request, role)
+    options = options_of(request, role, context.store)
     files = _Files(context, request, role)
     files.check(asks=any(stage.model is not None for stage in options.stages))
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from stillhouse.artifacts.answers import LoggedAnswer
 from stillhouse.errors import InvalidArgument
-from stillhouse.roles.role import Message, ParsedAnswer, Role
+from stillhouse.roles.role import Guidance, Message, ParsedAnswer, Role
 from stillhouse.teachers.judging import Judge, Judgement, ending_reason
 from stillhouse.teachers.teacher import FinishReason, Question
 from stillhouse.v1.teacher_pb2 import (
@@ -58,11 +58,13 @@ class Manner:
     thinking_budget: int | None
     attempts: int
     """Fresh answers at most."""
+    guidance: Guidance | None = None
+    """Of an optimised program: the role's own prompt under it takes the place of `prompt`."""
 
     @property
     def structured(self) -> bool:
         """Answers are JSON by the role's schema."""
-        return self.prompt is Prompt.STRUCTURED
+        return self.prompt is Prompt.STRUCTURED and self.guidance is None
 
 
 _PROMPTS = {
@@ -72,7 +74,7 @@ _PROMPTS = {
 }
 
 
-def manner_of(model: TeacherModel, *, attempts: int, place: str) -> Manner:
+def manner_of(model: TeacherModel, *, attempts: int, place: str, guidance: Guidance | None = None) -> Manner:
     """How that model is asked. Raises InvalidArgument that names the field below `place`."""
     if model.prompt not in _PROMPTS:
         raise InvalidArgument("prompt is fenced, structured or plain", field=f"{place}.teacher.prompt")
@@ -88,7 +90,7 @@ def manner_of(model: TeacherModel, *, attempts: int, place: str) -> Manner:
     if attempts < 1:
         raise InvalidArgument("attempts is at least 1", field=f"{place}.attempts")
     thinking = model.thinking_budget if model.HasField("thinking_budget") else None
-    return Manner(_PROMPTS[model.prompt], model.max_output_tokens, model.temperature, thinking, attempts)
+    return Manner(_PROMPTS[model.prompt], model.max_output_tokens, model.temperature, thinking, attempts, guidance)
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,8 @@ class Dialogue:
 
     def first_question(self, inputs: Mapping[str, str], *, attempt: int = 0) -> Question:
         """What is asked first. Raises InvalidArgument if a required input is missing."""
-        if self._manner.prompt is Prompt.PLAIN:
-            messages = self._role.messages(inputs)
+        if self._manner.guidance is not None or self._manner.prompt is Prompt.PLAIN:
+            messages = self._role.messages(inputs, self._manner.guidance)
         else:
             messages = self._role.teacher_messages(inputs, structured=self._manner.structured)
         return self._question(messages, self._role.output_fields, attempt)

@@ -5,12 +5,38 @@ Called by servicers. A Job and a command do what their own user says and need no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from stillhouse.errors import InvalidArgument, PermissionDenied
+from stillhouse.roles.metric_reference import custom_metrics_allowed, refuse_custom_metric
 from stillhouse.v1.teacher_pb2 import TeacherModel
 
 ALLOW_VARIABLE = "STILLHOUSE_ALLOW_TEACHER_ENDPOINT"
+
+
+@dataclass(frozen=True)
+class ServerPermissions:
+    """What the requests to a server may name."""
+
+    custom_metric: bool = False
+    """STILLHOUSE_ALLOW_CUSTOM_METRIC=1: a metric `module:function`, which runs that module here."""
+    teacher_endpoint: bool = False
+    """STILLHOUSE_ALLOW_TEACHER_ENDPOINT=1: a teacher's address, where this server's credentials go, or a GGUF file of
+    this machine."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> ServerPermissions:
+        """Raises InvalidArgument that names the variable."""
+        return cls(custom_metrics_allowed(environ), endpoints_allowed(environ))
+
+    def check(self, *, metric: str, models: Iterable[TeacherModel]) -> None:
+        """Raises PermissionDenied where a request names what it may not."""
+        if metric and not self.custom_metric:
+            refuse_custom_metric(metric)
+        if not self.teacher_endpoint:
+            for model in models:
+                refuse_own_endpoint(model)
 
 
 def endpoints_allowed(environ: Mapping[str, str]) -> bool:

@@ -28,7 +28,7 @@ from stillhouse.v1 import record_pb2 as stillhouse_dot_v1_dot_record__pb2
 from stillhouse.v1 import teacher_pb2 as stillhouse_dot_v1_dot_teacher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dstillhouse/v1/evaluator.proto\x12\rstillhouse.v1\x1a\x1cstillhouse/v1/artifact.proto\x1a\x1astillhouse/v1/common.proto\x1a\x1astillhouse/v1/record.proto\x1a\x1bstillhouse/v1/teacher.proto\"\xd7\x04\n\x0f\x45valuateRequest\x12*\n\x04role\x18\x01 \x01(\x0b\x32\x1c.stillhouse.v1.RoleReference\x12&\n\x05model\x18\x02 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12+\n\nvalidation\x18\x03 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x31\n\nconstraint\x18\x04 \x01(\x0e\x32\x1d.stillhouse.v1.ConstraintKind\x12\x12\n\nmax_tokens\x18\x05 \x01(\x05\x12\x13\n\x0btemperature\x18\x06 \x01(\x01\x12\x0c\n\x04seed\x18\x07 \x01(\x03\x12\"\n\x05gates\x18\x08 \x03(\x0b\x32\x13.stillhouse.v1.Gate\x12\x17\n\x0freference_score\x18\t \x01(\x01\x12\x18\n\x10reference_source\x18\n \x01(\t\x12)\n\x08\x62\x61seline\x18\x0b \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x0e\n\x06metric\x18\x0c \x01(\t\x12,\n\x07teacher\x18\r \x01(\x0b\x32\x1b.stillhouse.v1.TeacherModel\x12\x17\n\tstore_uri\x18\x14 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x1d\n\x0fstudent_address\x18\x15 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x1f\n\x0cmax_cost_usd\x18\x16 \x01(\x01\x42\x04\xe8\xc4\x19\x01H\x00\x88\x01\x01\x12/\n\x06prices\x18\x17 \x03(\x0b\x32\x19.stillhouse.v1.ModelPriceB\x04\xe8\xc4\x19\x01\x42\x0f\n\r_max_cost_usd\"J\n\x04Gate\x12\x0e\n\x06\x66igure\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"y\n\x10\x45valuateResponse\x12+\n\x08progress\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.ProgressH\x00\x12/\n\x06result\x18\x02 \x01(\x0b\x32\x1d.stillhouse.v1.EvaluateResultH\x00\x42\x07\n\x05\x65vent\"^\n\nGateResult\x12!\n\x04gate\x18\x01 \x01(\x0b\x32\x13.stillhouse.v1.Gate\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xf7\x03\n\nEvaluation\x12.\n\x06scores\x18\x01 \x01(\x0b\x32\x1e.stillhouse.v1.ScoreStatistics\x12\x12\n\nvalid_rate\x18\x02 \x01(\x01\x12\x12\n\nguard_rate\x18\x03 \x01(\x01\x12\x16\n\x0emedian_seconds\x18\x04 \x01(\x01\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01\x12\x36\n\x07\x62y_tier\x18\x06 \x03(\x0b\x32%.stillhouse.v1.Evaluation.ByTierEntry\x12\x33\n\x05parts\x18\x07 \x03(\x0b\x32$.stillhouse.v1.Evaluation.PartsEntry\x12@\n\x0cguard_counts\x18\x08 \x03(\x0b\x32*.stillhouse.v1.Evaluation.GuardCountsEntry\x1aM\n\x0b\x42yTierEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.stillhouse.v1.ScoreStatistics:\x02\x38\x01\x1a,\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10GuardCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xd7\x01\n\x0e\x45valuateResult\x12-\n\nevaluation\x18\x01 \x01(\x0b\x32\x19.stillhouse.v1.Evaluation\x12\x0b\n\x03gap\x18\x02 \x01(\x01\x12(\n\x05gates\x18\x03 \x03(\x0b\x32\x19.stillhouse.v1.GateResult\x12\x0e\n\x06passed\x18\x04 \x01(\x08\x12%\n\x04rows\x18\x05 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12(\n\x07summary\x18\x06 \x01(\x0b\x32\x17.stillhouse.v1.Artifact*m\n\x0e\x43onstraintKind\x12\x1f\n\x1b\x43ONSTRAINT_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSTRAINT_KIND_NONE\x10\x01\x12 \n\x1c\x43ONSTRAINT_KIND_ROLE_GRAMMAR\x10\x02\x32\x61\n\x10\x45valuatorService\x12M\n\x08\x45valuate\x12\x1e.stillhouse.v1.EvaluateRequest\x1a\x1f.stillhouse.v1.EvaluateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dstillhouse/v1/evaluator.proto\x12\rstillhouse.v1\x1a\x1cstillhouse/v1/artifact.proto\x1a\x1astillhouse/v1/common.proto\x1a\x1astillhouse/v1/record.proto\x1a\x1bstillhouse/v1/teacher.proto\"\x81\x05\n\x0f\x45valuateRequest\x12*\n\x04role\x18\x01 \x01(\x0b\x32\x1c.stillhouse.v1.RoleReference\x12&\n\x05model\x18\x02 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12+\n\nvalidation\x18\x03 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x31\n\nconstraint\x18\x04 \x01(\x0e\x32\x1d.stillhouse.v1.ConstraintKind\x12\x12\n\nmax_tokens\x18\x05 \x01(\x05\x12\x13\n\x0btemperature\x18\x06 \x01(\x01\x12\x0c\n\x04seed\x18\x07 \x01(\x03\x12\"\n\x05gates\x18\x08 \x03(\x0b\x32\x13.stillhouse.v1.Gate\x12\x17\n\x0freference_score\x18\t \x01(\x01\x12\x18\n\x10reference_source\x18\n \x01(\t\x12)\n\x08\x62\x61seline\x18\x0b \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x0e\n\x06metric\x18\x0c \x01(\t\x12,\n\x07teacher\x18\r \x01(\x0b\x32\x1b.stillhouse.v1.TeacherModel\x12(\n\x07program\x18\x0e \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x17\n\tstore_uri\x18\x14 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x1d\n\x0fstudent_address\x18\x15 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x1f\n\x0cmax_cost_usd\x18\x16 \x01(\x01\x42\x04\xe8\xc4\x19\x01H\x00\x88\x01\x01\x12/\n\x06prices\x18\x17 \x03(\x0b\x32\x19.stillhouse.v1.ModelPriceB\x04\xe8\xc4\x19\x01\x42\x0f\n\r_max_cost_usd\"J\n\x04Gate\x12\x0e\n\x06\x66igure\x18\x01 \x01(\t\x12\x10\n\x03min\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_minB\x06\n\x04_max\"y\n\x10\x45valuateResponse\x12+\n\x08progress\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.ProgressH\x00\x12/\n\x06result\x18\x02 \x01(\x0b\x32\x1d.stillhouse.v1.EvaluateResultH\x00\x42\x07\n\x05\x65vent\"^\n\nGateResult\x12!\n\x04gate\x18\x01 \x01(\x0b\x32\x13.stillhouse.v1.Gate\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xf7\x03\n\nEvaluation\x12.\n\x06scores\x18\x01 \x01(\x0b\x32\x1e.stillhouse.v1.ScoreStatistics\x12\x12\n\nvalid_rate\x18\x02 \x01(\x01\x12\x12\n\nguard_rate\x18\x03 \x01(\x01\x12\x16\n\x0emedian_seconds\x18\x04 \x01(\x01\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01\x12\x36\n\x07\x62y_tier\x18\x06 \x03(\x0b\x32%.stillhouse.v1.Evaluation.ByTierEntry\x12\x33\n\x05parts\x18\x07 \x03(\x0b\x32$.stillhouse.v1.Evaluation.PartsEntry\x12@\n\x0cguard_counts\x18\x08 \x03(\x0b\x32*.stillhouse.v1.Evaluation.GuardCountsEntry\x1aM\n\x0b\x42yTierEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.stillhouse.v1.ScoreStatistics:\x02\x38\x01\x1a,\n\nPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x32\n\x10GuardCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xd7\x01\n\x0e\x45valuateResult\x12-\n\nevaluation\x18\x01 \x01(\x0b\x32\x19.stillhouse.v1.Evaluation\x12\x0b\n\x03gap\x18\x02 \x01(\x01\x12(\n\x05gates\x18\x03 \x03(\x0b\x32\x19.stillhouse.v1.GateResult\x12\x0e\n\x06passed\x18\x04 \x01(\x08\x12%\n\x04rows\x18\x05 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12(\n\x07summary\x18\x06 \x01(\x0b\x32\x17.stillhouse.v1.Artifact*m\n\x0e\x43onstraintKind\x12\x1f\n\x1b\x43ONSTRAINT_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONSTRAINT_KIND_NONE\x10\x01\x12 \n\x1c\x43ONSTRAINT_KIND_ROLE_GRAMMAR\x10\x02\x32\x61\n\x10\x45valuatorService\x12M\n\x08\x45valuate\x12\x1e.stillhouse.v1.EvaluateRequest\x1a\x1f.stillhouse.v1.EvaluateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,26 +49,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVALUATION_PARTSENTRY']._serialized_options = b'8\001'
   _globals['_EVALUATION_GUARDCOUNTSENTRY']._loaded_options = None
   _globals['_EVALUATION_GUARDCOUNTSENTRY']._serialized_options = b'8\001'
-  _globals['_CONSTRAINTKIND']._serialized_start=1784
-  _globals['_CONSTRAINTKIND']._serialized_end=1893
+  _globals['_CONSTRAINTKIND']._serialized_start=1826
+  _globals['_CONSTRAINTKIND']._serialized_end=1935
   _globals['_EVALUATEREQUEST']._serialized_start=164
-  _globals['_EVALUATEREQUEST']._serialized_end=763
-  _globals['_GATE']._serialized_start=765
-  _globals['_GATE']._serialized_end=839
-  _globals['_EVALUATERESPONSE']._serialized_start=841
-  _globals['_EVALUATERESPONSE']._serialized_end=962
-  _globals['_GATERESULT']._serialized_start=964
-  _globals['_GATERESULT']._serialized_end=1058
-  _globals['_EVALUATION']._serialized_start=1061
-  _globals['_EVALUATION']._serialized_end=1564
-  _globals['_EVALUATION_BYTIERENTRY']._serialized_start=1389
-  _globals['_EVALUATION_BYTIERENTRY']._serialized_end=1466
-  _globals['_EVALUATION_PARTSENTRY']._serialized_start=1468
-  _globals['_EVALUATION_PARTSENTRY']._serialized_end=1512
-  _globals['_EVALUATION_GUARDCOUNTSENTRY']._serialized_start=1514
-  _globals['_EVALUATION_GUARDCOUNTSENTRY']._serialized_end=1564
-  _globals['_EVALUATERESULT']._serialized_start=1567
-  _globals['_EVALUATERESULT']._serialized_end=1782
-  _globals['_EVALUATORSERVICE']._serialized_start=1895
-  _globals['_EVALUATORSERVICE']._serialized_end=1992
+  _globals['_EVALUATEREQUEST']._serialized_end=805
+  _globals['_GATE']._serialized_start=807
+  _globals['_GATE']._serialized_end=881
+  _globals['_EVALUATERESPONSE']._serialized_start=883
+  _globals['_EVALUATERESPONSE']._serialized_end=1004
+  _globals['_GATERESULT']._serialized_start=1006
+  _globals['_GATERESULT']._serialized_end=1100
+  _globals['_EVALUATION']._serialized_start=1103
+  _globals['_EVALUATION']._serialized_end=1606
+  _globals['_EVALUATION_BYTIERENTRY']._serialized_start=1431
+  _globals['_EVALUATION_BYTIERENTRY']._serialized_end=1508
+  _globals['_EVALUATION_PARTSENTRY']._serialized_start=1510
+  _globals['_EVALUATION_PARTSENTRY']._serialized_end=1554
+  _globals['_EVALUATION_GUARDCOUNTSENTRY']._serialized_start=1556
+  _globals['_EVALUATION_GUARDCOUNTSENTRY']._serialized_end=1606
+  _globals['_EVALUATERESULT']._serialized_start=1609
+  _globals['_EVALUATERESULT']._serialized_end=1824
+  _globals['_EVALUATORSERVICE']._serialized_start=1937
+  _globals['_EVALUATORSERVICE']._serialized_end=2034
 # @@protoc_insertion_point(module_scope)

@@ -57,6 +57,7 @@ class EvaluateRequest(_message.Message):
     BASELINE_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
     TEACHER_FIELD_NUMBER: _builtins.int
+    PROGRAM_FIELD_NUMBER: _builtins.int
     STORE_URI_FIELD_NUMBER: _builtins.int
     STUDENT_ADDRESS_FIELD_NUMBER: _builtins.int
     MAX_COST_USD_FIELD_NUMBER: _builtins.int
@@ -94,6 +95,10 @@ class EvaluateRequest(_message.Message):
         """In the place of a model that is served: a teacher, whose answers are paid for once and kept in the answer log."""
 
     @_builtins.property
+    def program(self) -> _artifact_pb2.Artifact:
+        """program.json of an optimised program, whose prompt the model is asked with. Absent: the role's own."""
+
+    @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[_teacher_pb2.ModelPrice]: ...
     def __init__(
         self,
@@ -111,14 +116,15 @@ class EvaluateRequest(_message.Message):
         baseline: _artifact_pb2.Artifact | None = ...,
         metric: _builtins.str = ...,
         teacher: _teacher_pb2.TeacherModel | None = ...,
+        program: _artifact_pb2.Artifact | None = ...,
         store_uri: _builtins.str = ...,
         student_address: _builtins.str = ...,
         max_cost_usd: _builtins.float | None = ...,
         prices: _abc.Iterable[_teacher_pb2.ModelPrice] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "baseline", b"baseline", "max_cost_usd", b"max_cost_usd", "model", b"model", "role", b"role", "teacher", b"teacher", "validation", b"validation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "baseline", b"baseline", "max_cost_usd", b"max_cost_usd", "model", b"model", "program", b"program", "role", b"role", "teacher", b"teacher", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "baseline", b"baseline", "constraint", b"constraint", "gates", b"gates", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "metric", b"metric", "model", b"model", "prices", b"prices", "reference_score", b"reference_score", "reference_source", b"reference_source", "role", b"role", "seed", b"seed", "store_uri", b"store_uri", "student_address", b"student_address", "teacher", b"teacher", "temperature", b"temperature", "validation", b"validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd", "baseline", b"baseline", "constraint", b"constraint", "gates", b"gates", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "metric", b"metric", "model", b"model", "prices", b"prices", "program", b"program", "reference_score", b"reference_score", "reference_source", b"reference_source", "role", b"role", "seed", b"seed", "store_uri", b"store_uri", "student_address", b"student_address", "teacher", b"teacher", "temperature", b"temperature", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost_usd: _TypeAlias = _typing.Literal["max_cost_usd"]  # noqa: Y015
     _WhichOneofArgType__max_cost_usd: _TypeAlias = _typing.Literal["_max_cost_usd", b"_max_cost_usd"]  # noqa: Y015

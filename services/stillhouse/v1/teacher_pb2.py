@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from stillhouse.v1 import artifact_pb2 as stillhouse_dot_v1_dot_artifact__pb2
 from stillhouse.v1 import common_pb2 as stillhouse_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstillhouse/v1/teacher.proto\x12\rstillhouse.v1\x1a\x1astillhouse/v1/common.proto\"\xb7\x03\n\x0cTeacherModel\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12,\n\x06prompt\x18\x03 \x01(\x0e\x32\x1c.stillhouse.v1.TeacherPrompt\x12\x13\n\x0btemperature\x18\x04 \x01(\x01\x12\x19\n\x11max_output_tokens\x18\x05 \x01(\x05\x12\x1c\n\x0fthinking_budget\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x30\n\x08\x65mulator\x18\x07 \x01(\x0b\x32\x1e.stillhouse.v1.EmulatorOptions\x12\x16\n\x08\x65ndpoint\x18\x14 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x15\n\x07project\x18\x15 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x16\n\x08location\x18\x16 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x19\n\x0b\x63oncurrency\x18\x17 \x01(\x05\x42\x04\xe8\xc4\x19\x01\x12!\n\x13requests_per_minute\x18\x18 \x01(\x05\x42\x04\xe8\xc4\x19\x01\x12\x1f\n\x11tokens_per_minute\x18\x19 \x01(\x03\x42\x04\xe8\xc4\x19\x01\x12\x1e\n\x10\x64\x65\x61\x64line_seconds\x18\x1a \x01(\x01\x42\x04\xe8\xc4\x19\x01\x42\x12\n\x10_thinking_budget\"q\n\x0f\x45mulatorOptions\x12\x0e\n\x06\x66\x61ults\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x1d\n\x0flatency_seconds\x18\x03 \x01(\x01\x42\x04\xe8\xc4\x19\x01\x12!\n\x13requests_per_minute\x18\x04 \x01(\x05\x42\x04\xe8\xc4\x19\x01\"Z\n\nModelPrice\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1d\n\x15input_per_million_usd\x18\x02 \x01(\x01\x12\x1e\n\x16output_per_million_usd\x18\x03 \x01(\x01*\x83\x01\n\rTeacherPrompt\x12\x1e\n\x1aTEACHER_PROMPT_UNSPECIFIED\x10\x00\x12\x19\n\x15TEACHER_PROMPT_FENCED\x10\x01\x12\x1d\n\x19TEACHER_PROMPT_STRUCTURED\x10\x02\x12\x18\n\x14TEACHER_PROMPT_PLAIN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstillhouse/v1/teacher.proto\x12\rstillhouse.v1\x1a\x1cstillhouse/v1/artifact.proto\x1a\x1astillhouse/v1/common.proto\"\xe1\x03\n\x0cTeacherModel\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12,\n\x06prompt\x18\x03 \x01(\x0e\x32\x1c.stillhouse.v1.TeacherPrompt\x12\x13\n\x0btemperature\x18\x04 \x01(\x01\x12\x19\n\x11max_output_tokens\x18\x05 \x01(\x05\x12\x1c\n\x0fthinking_budget\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x30\n\x08\x65mulator\x18\x07 \x01(\x0b\x32\x1e.stillhouse.v1.EmulatorOptions\x12(\n\x07program\x18\x08 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x16\n\x08\x65ndpoint\x18\x14 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x15\n\x07project\x18\x15 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x16\n\x08location\x18\x16 \x01(\tB\x04\xe8\xc4\x19\x01\x12\x19\n\x0b\x63oncurrency\x18\x17 \x01(\x05\x42\x04\xe8\xc4\x19\x01\x12!\n\x13requests_per_minute\x18\x18 \x01(\x05\x42\x04\xe8\xc4\x19\x01\x12\x1f\n\x11tokens_per_minute\x18\x19 \x01(\x03\x42\x04\xe8\xc4\x19\x01\x12\x1e\n\x10\x64\x65\x61\x64line_seconds\x18\x1a \x01(\x01\x42\x04\xe8\xc4\x19\x01\x42\x12\n\x10_thinking_budget\"q\n\x0f\x45mulatorOptions\x12\x0e\n\x06\x66\x61ults\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x1d\n\x0flatency_seconds\x18\x03 \x01(\x01\x42\x04\xe8\xc4\x19\x01\x12!\n\x13requests_per_minute\x18\x04 \x01(\x05\x42\x04\xe8\xc4\x19\x01\"Z\n\nModelPrice\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1d\n\x15input_per_million_usd\x18\x02 \x01(\x01\x12\x1e\n\x16output_per_million_usd\x18\x03 \x01(\x01*\x83\x01\n\rTeacherPrompt\x12\x1e\n\x1aTEACHER_PROMPT_UNSPECIFIED\x10\x00\x12\x19\n\x15TEACHER_PROMPT_FENCED\x10\x01\x12\x1d\n\x19TEACHER_PROMPT_STRUCTURED\x10\x02\x12\x18\n\x14TEACHER_PROMPT_PLAIN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,12 +51,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMULATOROPTIONS'].fields_by_name['latency_seconds']._serialized_options = b'\350\304\031\001'
   _globals['_EMULATOROPTIONS'].fields_by_name['requests_per_minute']._loaded_options = None
   _globals['_EMULATOROPTIONS'].fields_by_name['requests_per_minute']._serialized_options = b'\350\304\031\001'
-  _globals['_TEACHERPROMPT']._serialized_start=724
-  _globals['_TEACHERPROMPT']._serialized_end=855
-  _globals['_TEACHERMODEL']._serialized_start=75
-  _globals['_TEACHERMODEL']._serialized_end=514
-  _globals['_EMULATOROPTIONS']._serialized_start=516
-  _globals['_EMULATOROPTIONS']._serialized_end=629
-  _globals['_MODELPRICE']._serialized_start=631
-  _globals['_MODELPRICE']._serialized_end=721
+  _globals['_TEACHERPROMPT']._serialized_start=796
+  _globals['_TEACHERPROMPT']._serialized_end=927
+  _globals['_TEACHERMODEL']._serialized_start=105
+  _globals['_TEACHERMODEL']._serialized_end=586
+  _globals['_EMULATOROPTIONS']._serialized_start=588
+  _globals['_EMULATOROPTIONS']._serialized_end=701
+  _globals['_MODELPRICE']._serialized_start=703
+  _globals['_MODELPRICE']._serialized_end=793
 # @@protoc_insertion_point(module_scope)

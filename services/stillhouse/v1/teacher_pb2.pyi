@@ -6,6 +6,7 @@ A teacher model as generation, evaluation and optimisation name it, and what its
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from stillhouse.v1 import artifact_pb2 as _artifact_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -54,6 +55,7 @@ class TeacherModel(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     THINKING_BUDGET_FIELD_NUMBER: _builtins.int
     EMULATOR_FIELD_NUMBER: _builtins.int
+    PROGRAM_FIELD_NUMBER: _builtins.int
     ENDPOINT_FIELD_NUMBER: _builtins.int
     PROJECT_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
@@ -86,6 +88,10 @@ class TeacherModel(_message.Message):
     def emulator(self) -> Global___EmulatorOptions:
         """What the emulator does, for provider emulator: they decide its answers."""
 
+    @_builtins.property
+    def program(self) -> _artifact_pb2.Artifact:
+        """program.json of an optimised program, in the place of `prompt`. Absent: none."""
+
     def __init__(
         self,
         *,
@@ -96,6 +102,7 @@ class TeacherModel(_message.Message):
         max_output_tokens: _builtins.int = ...,
         thinking_budget: _builtins.int | None = ...,
         emulator: Global___EmulatorOptions | None = ...,
+        program: _artifact_pb2.Artifact | None = ...,
         endpoint: _builtins.str = ...,
         project: _builtins.str = ...,
         location: _builtins.str = ...,
@@ -104,9 +111,9 @@ class TeacherModel(_message.Message):
         tokens_per_minute: _builtins.int = ...,
         deadline_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_thinking_budget", b"_thinking_budget", "emulator", b"emulator", "thinking_budget", b"thinking_budget"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_thinking_budget", b"_thinking_budget", "emulator", b"emulator", "program", b"program", "thinking_budget", b"thinking_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thinking_budget", b"_thinking_budget", "concurrency", b"concurrency", "deadline_seconds", b"deadline_seconds", "emulator", b"emulator", "endpoint", b"endpoint", "location", b"location", "max_output_tokens", b"max_output_tokens", "model", b"model", "project", b"project", "prompt", b"prompt", "provider", b"provider", "requests_per_minute", b"requests_per_minute", "temperature", b"temperature", "thinking_budget", b"thinking_budget", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thinking_budget", b"_thinking_budget", "concurrency", b"concurrency", "deadline_seconds", b"deadline_seconds", "emulator", b"emulator", "endpoint", b"endpoint", "location", b"location", "max_output_tokens", b"max_output_tokens", "model", b"model", "program", b"program", "project", b"project", "prompt", b"prompt", "provider", b"provider", "requests_per_minute", b"requests_per_minute", "temperature", b"temperature", "thinking_budget", b"thinking_budget", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__thinking_budget: _TypeAlias = _typing.Literal["thinking_budget"]  # noqa: Y015
     _WhichOneofArgType__thinking_budget: _TypeAlias = _typing.Literal["_thinking_budget", b"_thinking_budget"]  # noqa: Y015

@@ -11,7 +11,7 @@ from generation_fixture import GOOD, POOR, ScriptedAsker, logged, manner
 from quiz_role import QuizRole
 from stillhouse.artifacts.answers import LoggedAnswer
 from stillhouse.errors import InvalidArgument
-from stillhouse.roles.role import load_role
+from stillhouse.roles.role import Guidance, load_role
 from stillhouse.teachers.dialogue import CallKind, Concept, Dialogue, Manner, Outcome, Prompt, inputs_digest, manner_of
 from stillhouse.teachers.judging import Judge
 from stillhouse.teachers.teacher import FinishReason
@@ -39,6 +39,14 @@ def test_a_good_first_answer_is_accepted_as_it_came() -> None:
     assert outcome.accepted.outputs == {"answer": "a full answer", "comment": "good"}
     [question] = asker.asked
     assert (question.seed, question.temperature, question.max_output_tokens) == (42, 0.7, 100)
+    assert question.response_schema is None
+
+
+def test_under_an_optimised_program_its_prompt_is_asked_whatever_the_manner_says() -> None:
+    how = manner(prompt=Prompt.STRUCTURED, guidance=Guidance("Be brief."))
+    _, asker = pursue(logged(GOOD), how=how)
+    [question] = asker.asked
+    assert question.messages[0].content == "Be brief."
     assert question.response_schema is None
 
 

@@ -1,4 +1,4 @@
-"""The evaluator's environment, read once by `__main__`; tests build the dataclass themselves."""
+"""How services reach a student, read from the environment once at start; tests build the dataclass themselves."""
 
 from __future__ import annotations
 
@@ -9,28 +9,11 @@ from math import isfinite
 from pathlib import Path
 
 from stillhouse.errors import InvalidArgument
-from stillhouse.roles.metric_reference import custom_metrics_allowed
-from stillhouse.teachers.permission import endpoints_allowed
 
 
 @dataclass(frozen=True)
-class ServerPermissions:
-    """What the requests to a server may name. A Job does what its own user asks for."""
-
-    custom_metric: bool = False
-    """STILLHOUSE_ALLOW_CUSTOM_METRIC=1: a metric `module:function`, which runs that module here."""
-    teacher_endpoint: bool = False
-    """STILLHOUSE_ALLOW_TEACHER_ENDPOINT=1: the address of a teacher, which this server's credentials go to."""
-
-    @classmethod
-    def from_env(cls, environment: Mapping[str, str] = os.environ) -> ServerPermissions:
-        """Raises InvalidArgument that names the variable."""
-        return cls(custom_metrics_allowed(environment), endpoints_allowed(environment))
-
-
-@dataclass(frozen=True)
-class EvaluatorConfig:
-    """How the student is reached; a request says where."""
+class StudentSettings:
+    """How a student's server is reached; a request says where."""
 
     student_token: str | None = None
     """STILLHOUSE_STUDENT_TOKEN: bearer token of the student's server."""
@@ -42,7 +25,7 @@ class EvaluatorConfig:
     """STILLHOUSE_ROW_DEADLINE_SECONDS: time for one answer."""
 
     @classmethod
-    def from_env(cls, environment: Mapping[str, str] = os.environ) -> EvaluatorConfig:
+    def from_env(cls, environment: Mapping[str, str] = os.environ) -> StudentSettings:
         """Raises InvalidArgument that names the variable."""
         ca = environment.get("STILLHOUSE_STUDENT_CA")
         return cls(

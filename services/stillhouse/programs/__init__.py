@@ -1,0 +1,1 @@
+"""Optimised DSPy programs as data: program.json and metadata.json, without pickle."""
