@@ -19,3 +19,7 @@ def held(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> float:
         hold = Path(os.environ["STILLHOUSE_TEST_HOLD"])
         wait_until(lambda: not hold.exists(), "the hold is released")
     return 1.0
+
+
+def failing(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> float:
+    raise ZeroDivisionError("a bug of the user's")

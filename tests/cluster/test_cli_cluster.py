@@ -223,7 +223,9 @@ def test_a_file_of_the_laptop_is_uploaded_and_the_run_followed(finished: tuple[L
     assert "demo goes on in the cluster" in left
     assert "evaluate: done" in followed
     assert "all 6 gates passed" in followed
-    assert max(map(len, followed.splitlines())) <= 100
+    # An event's line is as long as what it has to say; it is not wrapped where nobody looks.
+    tables = [line for line in followed.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert max(map(len, tables)) <= 100
 
 
 def test_status_shows_the_figures(finished: tuple[Laptop, str, str]) -> None:

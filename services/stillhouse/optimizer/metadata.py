@@ -1,0 +1,145 @@
+"""metadata.json: everything that says where a program comes from. Pure; called by the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import dspy
+import rfc8785
+
+from stillhouse.artifacts.digests import without_execution_fields
+from stillhouse.optimizer.evaluations import Evaluation
+from stillhouse.optimizer.optimization import Optimized
+from stillhouse.optimizer.options import Options
+from stillhouse.roles.role import Role
+from stillhouse.v1.optimizer_pb2 import OptimizeRequest
+
+_LIBRARIES = ("dspy", "optuna", "gepa", "stillhouse")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Rows of a run: what their user calls them, their digest, and how many were read of them."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Names:
+    """Models by what they do, each `provider:model` or the digest of a student with its constraint."""
+
+    task: str
+    prompt: str
+    demo: str
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that decide what an optimizer asks."""
+    return {name: version(name) for name in _LIBRARIES}
+
+
+def metadata_document(
+    request: OptimizeRequest,
+    role: Role,
+    options: Options,
+    optimized: Optimized,
+    *,
+    names: Names,
+    train: DataSet,
+    validation: DataSet,
+    seconds: float,
+) -> dict[str, Any]:
+    """Scores and rates in [0, 1]; `candidates` has the texts that the trials' numbers stand for."""
+    found = optimized.found
+    candidates = _Candidates()
+    trials = [
+        {
+            "number": number,
+            "kind": "full" if each.full else "minibatch",
+            "rows": each.rows,
+            "score": each.score,
+            "valid_rate": each.valid_rate,
+            "failures": dict(sorted(each.failures.items())),
+            "candidate": candidates.numbered(each.program),
+        }
+        for number, each in enumerate(found.evaluations)
+    ]
+    public = without_execution_fields(request)
+    return {
+        "role": role.name,
+        "role_version": role.version,
+        "optimizer": options.optimizer.value,
+        "parameters": {
+            **{name: value for name, value in asdict(options).items() if name != "optimizer"},
+            "min_baseline_valid": public.min_baseline_valid,
+            "max_tokens": public.max_tokens,
+            "temperature": public.temperature,
+        },
+        "seed": options.seed,
+        "metric": {"name": request.metric or role.name, "version": role.version},
+        "models": asdict(names),
+        "trainset": {"path": train.path, "sha256": train.sha256},
+        "trainset_size": train.size,
+        "valset": {"path": validation.path, "sha256": validation.sha256},
+        "valset_size": options.validation_rows,
+        "baseline": _scored(found.baseline),
+        "score": _scored(found.best) | {"candidate": candidates.numbered(found.best.program)},
+        "ended_by": found.ended_by or None,
+        "trials": trials,
+        "candidates": candidates.document(),
+        "usage": {**asdict(optimized.usage), "seconds": seconds},
+        "libraries": versions(),
+    }
+
+
+def _scored(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "score": evaluation.score,
+        "valid_rate": evaluation.valid_rate,
+        "failures": dict(sorted(evaluation.failures.items())),
+    }
+
+
+class _Candidates:
+    """Instructions and demo sets of each predictor, numbered as they first occurred."""
+
+    def __init__(self) -> None:
+        self._instructions: dict[str, list[str]] = {}
+        self._demos: dict[str, list[list[dict[str, Any]]]] = {}
+
+    def numbered(self, program: dspy.Module) -> dict[str, dict[str, int]]:
+        """What the program has, by predictor."""
+        return {
+            name: {
+                "instructions": _place(self._instructions.setdefault(name, []), predictor.signature.instructions),
+                "demos": _place(self._demos.setdefault(name, []), [_plain(demo) for demo in predictor.demos]),
+            }
+            for name, predictor in program.named_predictors()
+        }
+
+    def document(self) -> dict[str, Any]:
+        """By predictor, in the order of the numbers."""
+        return {name: {"instructions": texts, "demos": self._demos[name]} for name, texts in self._instructions.items()}
+
+
+def _place(known: list[Any], value: Any) -> int:
+    if value not in known:
+        known.append(value)
+    return known.index(value)
+
+
+def _plain(demo: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: demo[name] if _is_json(demo[name]) else str(demo[name]) for name in demo}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError:
+        return False
+    return True

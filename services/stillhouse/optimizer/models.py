@@ -1,0 +1,198 @@
+"""The language models of an optimisation, as DSPy calls them: every call goes through the journal, and is retried here.
+
+Called by the stage. A student is asked over gRPC, anything else as a teacher of `stillhouse.teachers`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+import dspy
+from dspy import lm15
+
+from stillhouse.client.dspy import StudentEngine, request_messages
+from stillhouse.errors import Cancelled, InvalidArgument, ResourceExhausted, StillhouseError, TemporaryError
+from stillhouse.optimizer.journal import Journal
+from stillhouse.optimizer.logged_calls import logged, response_of
+from stillhouse.teachers.dialogue import MAX_OUTPUT_TOKENS
+from stillhouse.teachers.paid import PaidTeacher
+from stillhouse.teachers.prices import FREE, Price, price_of
+from stillhouse.teachers.purse import Purse, open_paid_teacher
+from stillhouse.teachers.teacher import FinishReason, Question
+from stillhouse.v1.teacher_pb2 import TeacherModel
+
+ResultT = TypeVar("ResultT")
+
+_FINISHED = {FinishReason.STOP.value: "stop", FinishReason.LENGTH.value: "length"}
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A response, and what it cost."""
+
+    response: lm15.Response
+    cost_usd: float = 0.0
+
+
+class Subject(Protocol):
+    """A model that answers DSPy's requests. Raises lm15's errors for a refusal, Stillhouse's for what ends the run."""
+
+    def maximum_usd(self, request: lm15.Request) -> float:
+        """What the answer costs at most."""
+        ...
+
+    def ask(self, request: lm15.Request) -> Priced:
+        """The answer."""
+        ...
+
+
+class JournaledEngine:
+    """What `dspy.LM` calls: keeps every answer, and ends the run for what does not pass."""
+
+    supports_response_schema = False
+    supported_params = frozenset({"temperature", "max_tokens", "seed", "top_p", "top_k", "stop"})
+
+    def __init__(self, subject: Subject, journal: Journal) -> None:
+        """`subject` retries what is worth it."""
+        self._subject = subject
+        self._journal = journal
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        """The answer. Raises lm15's errors for a question that is refused, RunEnded for the end of the run."""
+        with self._journal.call(lambda: self._subject.maximum_usd(request)) as keep:
+            started = monotonic()
+            priced = self._subject.ask(request)
+            kept = keep(logged(priced.response, latency_seconds=monotonic() - started, cost_usd=priced.cost_usd))
+        # What is in the log and nothing else, so that a replay reads the same.
+        return response_of(request.model, kept)
+
+
+class StudentSubject:
+    """A student over gRPC, held to the role's grammar where its engine is; it is waited for while it is away."""
+
+    def __init__(self, engine: StudentEngine, *, stopping: Event, patience_seconds: float) -> None:
+        """`engine` makes each call once; `patience_seconds` is for one question."""
+        self._engine = engine
+        self._stopping = stopping
+        self._patience_seconds = patience_seconds
+        self._random = random.Random()  # noqa: S311 - it spreads pauses
+
+    def maximum_usd(self, request: lm15.Request) -> float:  # noqa: ARG002
+        """A student is the user's own."""
+        return 0.0
+
+    def ask(self, request: lm15.Request) -> Priced:
+        """The answer. Raises lm15's errors where the student refuses the question."""
+        since, pause = monotonic(), _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return Priced(self._ask_once(request))
+            except TemporaryError as error:
+                wait = max(pause * self._random.uniform(0.75, 1.25), error.retry_after_seconds or 0.0)
+                if monotonic() - since + wait > self._patience_seconds:
+                    raise
+                if self._stopping.wait(wait):
+                    raise Cancelled(f"stopped while the student was away: {error.message}") from error
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _ask_once(self, request: lm15.Request) -> lm15.Response:
+        try:
+            return self._engine.complete(request)
+        except lm15.LM15Error as error:
+            cause = error.__cause__
+            if isinstance(cause, ResourceExhausted) and cause.retry_after_seconds is None:
+                raise lm15.ContextLengthError(cause.message) from cause
+            if isinstance(cause, InvalidArgument) or not isinstance(cause, StillhouseError):
+                raise
+            raise cause from error
+
+
+class TeacherSubject:
+    """A teacher, asked from any thread; its own loop runs in one thread of its own."""
+
+    def __init__(
+        self, teacher: PaidTeacher, price: Price, model: TeacherModel, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """Made by `open_teacher_model`."""
+        self._teacher = teacher
+        self._price = price
+        self._model = model
+        self._loop = loop
+
+    def maximum_usd(self, request: lm15.Request) -> float:
+        """By the teacher's price."""
+        return self._price.maximum(self._question(request))
+
+    def ask(self, request: lm15.Request) -> Priced:
+        """One question, retried by the teacher itself. Raises lm15.InvalidRequestError for what it refuses."""
+        asking = asyncio.run_coroutine_threadsafe(self._teacher.ask(self._question(request)), self._loop)
+        try:
+            answer = asking.result()
+        except InvalidArgument as exc:
+            raise lm15.InvalidRequestError(exc.message) from exc
+        finish = _FINISHED.get(answer.finish_reason)
+        if finish is None:
+            raise lm15.InvalidRequestError(f"{self._teacher.identity} gave no answer: {answer.finish_reason}")
+        response = lm15.Response(
+            id=None,
+            model=request.model,
+            message=lm15.Message.assistant(answer.text),
+            finish_reason=finish,
+            usage=lm15.Usage(input_tokens=answer.prompt_tokens, output_tokens=answer.completion_tokens),
+        )
+        return Priced(response, answer.cost_usd)
+
+    def _question(self, request: lm15.Request) -> Question:
+        config = request.config
+        return Question(
+            messages=tuple(request_messages(request)),
+            max_output_tokens=min(config.max_tokens or self._model.max_output_tokens, MAX_OUTPUT_TOKENS),
+            temperature=self._model.temperature if config.temperature is None else config.temperature,
+            seed=config.seed or 0,
+            thinking_budget=self._model.thinking_budget if self._model.HasField("thinking_budget") else None,
+        )
+
+
+@contextmanager
+def open_teacher_subject(model: TeacherModel, purse: Purse) -> Iterator[tuple[TeacherSubject, PaidTeacher]]:
+    """The teacher of a reference on a loop of its own, closed afterwards. Raises what opening it raises."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, name="teacher", daemon=True)
+    thread.start()
+    stack = AsyncExitStack()
+    try:
+        teacher = _in(loop, stack.enter_async_context(open_paid_teacher(model, purse)))
+        yield TeacherSubject(teacher, price_of(model, purse.prices) or FREE, model, loop), teacher
+    finally:
+        _in(loop, stack.aclose())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def teacher_name(teacher: PaidTeacher) -> str:
+    """What a language model is called that a teacher answers.
+
+    DSPy takes what follows the last slash for the provider's own name, and refuses settings that it thinks a `gpt-5`
+    can't have; the teacher knows better.
+    """
+    return f"teacher/{teacher.identity.replace('/', '|')}"
+
+
+def _in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
+def language_model(name: str, subject: Subject, journal: Journal, *, max_tokens: int, temperature: float) -> dspy.LM:
+    """The `dspy.LM` whose calls are in the journal; `name` says which model, with its digest and constraint."""
+    engine = JournaledEngine(subject, journal)
+    return dspy.LM(name, engine=engine, max_tokens=max_tokens, temperature=temperature, num_retries=0)

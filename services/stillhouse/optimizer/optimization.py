@@ -1,0 +1,86 @@
+"""The whole optimisation: a search, the same search again without a call, and the program that both found.
+
+Called by the stage. It must not know how the models are reached or where a program is put.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stillhouse.errors import DataLoss
+from stillhouse.optimizer.evaluations import Evaluations
+from stillhouse.optimizer.journal import REPLAY, Journal, Usage, installed
+from stillhouse.optimizer.search import Found, Search, search
+from stillhouse.programs.document import program_bytes
+from stillhouse.programs.dspy_programs import capture
+from stillhouse.programs.guidance import probes_of
+from stillhouse.programs.program import Program
+from stillhouse.roles.role import Role
+from stillhouse.v1.common_pb2 import Progress
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """The program, how it was found, and what that took."""
+
+    program: Program
+    found: Found
+    usage: Usage
+
+
+def optimize(plan: Search, role: Role, journal: Journal, *, report: Callable[[Progress], None]) -> Optimized:
+    """The best program, once a replay that may call nothing has found the same.
+
+    Raises FailedPrecondition (few readable answers, an optimizer that fails), what the models and the metric raise,
+    Cancelled, and DataLoss where the replay found another program.
+    """
+    try:
+        with installed(journal):
+            found = search(plan, _telling(report, journal, "optimizing"))
+            program = _captured(found, role)
+            with journal.replay():
+                again = search(plan, lambda *_: None)
+    except Exception:
+        # DSPy takes SIGINT for itself, and breaks an evaluation off with an Exception of its own.
+        journal.raise_if_stopping()
+        raise
+    journal.raise_if_stopping()
+    whole = again.ended_by == (REPLAY if found.ended_by else "")
+    if not whole or program_bytes(_captured(again, role)) != program_bytes(program):
+        raise DataLoss(
+            "a replay of this optimisation from its kept answers made another program, so none is written: the program "
+            "or the metric does something at random, or the answer log lost an answer"
+        )
+    return Optimized(program, found, journal.usage)
+
+
+def _captured(found: Found, role: Role) -> Program:
+    return capture(found.best.program, role=role.name, role_version=role.version, probes=probes_of(role))
+
+
+def _telling(
+    report: Callable[[Progress], None], journal: Journal, message: str
+) -> Callable[[Evaluations, int, int], None]:
+    def tell(evaluations: Evaluations, done: int, total: int) -> None:
+        number = len(evaluations.finished)
+        usage = journal.usage
+        figures = {
+            "evaluation": number,
+            "calls": usage.calls,
+            "from_log": usage.from_log,
+            "cost_usd": usage.cost_usd,
+        }
+        if (best := evaluations.best) is not None:
+            figures |= {"baseline_score": evaluations.finished[0].score, "best_score": best.score}
+        report(
+            Progress(
+                message="the role's own prompt" if number == 0 else f"{message}, candidate {number}",
+                done=done,
+                total=total,
+                unit="rows",
+                figures=figures,
+            )
+        )
+
+    return tell

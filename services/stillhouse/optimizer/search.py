@@ -1,0 +1,137 @@
+"""One search for a better prompt: baseline first, then a DSPy optimizer, then the best of what was evaluated in full.
+
+Called twice by `optimization`, the second time as a replay: what it does follows from the answers alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import dspy
+
+from stillhouse.errors import FailedPrecondition
+from stillhouse.optimizer.compiling import Models, compile_program
+from stillhouse.optimizer.evaluations import NO_ANSWER, REFUSED, TOO_LONG, UNREADABLE, Evaluation, Evaluations
+from stillhouse.optimizer.journal import RunEnded
+from stillhouse.optimizer.options import Options
+from stillhouse.optimizer.proposing import ProposalAdapter
+from stillhouse.optimizer.scoring import Scoring
+
+_REMEDIES = {
+    NO_ANSWER: "see whether this is the model you mean, and give its answers more max_tokens",
+    UNREADABLE: "hold a student to the role's grammar, give its answers more max_tokens, or take a better one",
+    TOO_LONG: "serve the student with more context a slot",
+    REFUSED: "the model's own message says why",
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """Everything that decides what is found, but for the answers."""
+
+    program: Callable[[], dspy.Module]
+    """Makes the role's own program."""
+    options: Options
+    models: Models
+    scoring: Scoring
+    train: Sequence[dspy.Example]
+    validation: Sequence[dspy.Example]
+    min_baseline_valid: float
+    """Least fraction of readable answers to the role's own prompt, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found."""
+
+    baseline: Evaluation
+    best: Evaluation
+    evaluations: tuple[Evaluation, ...]
+    ended_by: str
+    """The limit that ended it; empty where it came to its end."""
+
+
+def search(plan: Search, on_row: Callable[[Evaluations, int, int], None]) -> Found:
+    """The best program. Raises FailedPrecondition (few readable answers, a failing optimizer) and what ends a run."""
+    evaluations = Evaluations(plan.validation, on_row)
+    ended_by = ""
+    settings = {"callbacks": [evaluations], "adapter": ProposalAdapter(), "disable_history": True}
+    with _quiet(), dspy.context(lm=plan.models.task, **settings):
+        try:
+            _run(plan, evaluations)
+        except RunEnded as ended:
+            if ended.error is not None:
+                raise ended.error from ended
+            ended_by = ended.limit
+    best = evaluations.best
+    if best is None:
+        raise FailedPrecondition(
+            f"{ended_by} was reached before the role's own prompt was evaluated on {len(plan.validation)} rows; "
+            "allow more"
+        )
+    return Found(evaluations.finished[0], best, tuple(evaluations.finished), ended_by)
+
+
+def _run(plan: Search, evaluations: Evaluations) -> None:
+    program = plan.program()
+    plan.scoring.threshold = 0.0
+    _evaluate(plan, program)
+    baseline = evaluations.finished[0]
+    _check_baseline(baseline, plan.min_baseline_valid)
+    wanted = plan.options.metric_threshold
+    plan.scoring.threshold = baseline.score if wanted is None else wanted
+    try:
+        compiled = compile_program(
+            program, plan.options, plan.models, plan.scoring, train=plan.train, validation=plan.validation
+        )
+    except Exception as exc:  # whatever an optimizer raises: it is a library of its own
+        raise FailedPrecondition(
+            f"{plan.options.optimizer} failed ({type(exc).__name__}: {' '.join(str(exc).split())[:500]}); a larger "
+            "prompt model, or a student with more context, proposes instructions that a small one can't"
+        ) from exc
+    _evaluate(plan, compiled)
+
+
+def _evaluate(plan: Search, program: dspy.Module) -> None:
+    evaluate = dspy.Evaluate(
+        devset=list(plan.validation),
+        metric=plan.scoring.score,
+        num_threads=plan.models.threads,
+        max_errors=len(plan.validation) + 1,
+    )
+    evaluate(program)
+
+
+def _check_baseline(baseline: Evaluation, least: float) -> None:
+    if baseline.valid_rate >= least:
+        return
+    counted = sorted(baseline.failures.items(), key=lambda item: (-item[1], item[0]))
+    commonest = counted[0][0]
+    raise FailedPrecondition(
+        f"{round(baseline.valid_rate * baseline.rows)} of {baseline.rows} answers to the role's own prompt can be "
+        f"read, {least:.0%} are wanted before trials are spent; failed rows: "
+        f"{', '.join(f'{reason} {count}' for reason, count in counted)} (the first: {baseline.first_failure}); "
+        f"{_REMEDIES.get(commonest, 'correct that first')}"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """DSPy prints, draws bars and logs whole rows; progress and results are told by the stage."""
+    loggers = [logging.getLogger(name) for name in ("dspy", "optuna", "gepa")]
+    levels = [logger.level for logger in loggers]
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,233 @@
+"""The optimize stage: an OptimizeRequest against a store to a program and its metadata. Called by the Job.
+
+Here the models are opened and the files are read and written; what is searched for is decided below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+import dspy
+
+from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.client.dspy import StudentEngine
+from stillhouse.client.settings import StudentSettings
+from stillhouse.client.student import StudentClient
+from stillhouse.client.waiting import wait_until_ready
+from stillhouse.errors import FailedPrecondition, InvalidArgument
+from stillhouse.optimizer.compiling import Models
+from stillhouse.optimizer.journal import Journal, Limits
+from stillhouse.optimizer.metadata import DataSet, Names, metadata_document, versions
+from stillhouse.optimizer.models import StudentSubject, Subject, language_model, open_teacher_subject, teacher_name
+from stillhouse.optimizer.optimization import Optimized, optimize
+from stillhouse.optimizer.options import options_of
+from stillhouse.optimizer.rows import are_answered, check_apart, read_examples
+from stillhouse.optimizer.scoring import Scoring
+from stillhouse.optimizer.search import Search
+from stillhouse.programs.document import json_bytes, program_bytes
+from stillhouse.roles.metric_reference import load_metric
+from stillhouse.roles.requested import check_version
+from stillhouse.roles.role import Role, load_role
+from stillhouse.rpc.operation import JobContext
+from stillhouse.teachers.budget import Budget
+from stillhouse.teachers.purse import Purse
+from stillhouse.v1.evaluator_pb2 import CONSTRAINT_KIND_NONE, CONSTRAINT_KIND_ROLE_GRAMMAR
+from stillhouse.v1.optimizer_pb2 import OptimizeRequest, OptimizeResult
+from stillhouse.v1.teacher_pb2 import TeacherModel
+
+_MAX_TOKENS = 65_536
+_JSON = "application/json"
+
+
+def run(
+    context: JobContext, request: OptimizeRequest, settings: StudentSettings, *, environ: Mapping[str, str]
+) -> OptimizeResult:
+    """Optimises, and puts program.json and metadata.json into the store. `environ` holds teachers' credentials.
+
+    Raises InvalidArgument (rows, options), FailedPrecondition (another model or version, few readable answers), what
+    the models raise, and Cancelled.
+    """
+    role = load_role(request.role.name)
+    check_version(role, request.role)
+    _check(request)
+    train = read_examples(context.store.open_lines(request.train), role, source=_source(request, "train"))
+    rows = read_examples(context.store.open_lines(request.validation), role, source=_source(request, "validation"))
+    check_apart(train, rows, role, sources=(_source(request, "train"), _source(request, "validation")))
+    options = options_of(request, validation_rows=len(rows), answered=are_answered(train, role))
+    journal = Journal(
+        AnswerLog(context.store),
+        limits=_limits(request),
+        stopping=context.stopping,
+        elapsed_seconds=context.elapsed_seconds,
+    )
+    scoring = Scoring(role, load_metric(request.metric) if request.metric else None, journal)
+    with _models(context, request, role, journal, settings, environ) as models:
+        names = _names(models)
+        _check_began(context, role, names)
+        plan = Search(
+            program=role.dspy_program,
+            options=options,
+            models=models,
+            scoring=scoring,
+            train=train,
+            validation=rows[: options.validation_rows],
+            min_baseline_valid=request.min_baseline_valid,
+        )
+        optimized = optimize(plan, role, journal, report=context.report)
+    document = metadata_document(
+        request,
+        role,
+        options,
+        optimized,
+        names=names,
+        train=DataSet(_source(request, "train"), request.train.sha256, len(train)),
+        validation=DataSet(_source(request, "validation"), request.validation.sha256, len(rows)),
+        seconds=context.elapsed_seconds(),
+    )
+    return _commit(context, optimized, document)
+
+
+def _check(request: OptimizeRequest) -> None:
+    if request.HasField("model") == request.HasField("teacher"):
+        raise InvalidArgument("the request names a model or a teacher to optimise for, one of them", field="model")
+    if request.HasField("model") and not request.student_address:
+        raise InvalidArgument("the request names no student that serves its model", field="student_address")
+    if request.constraint not in (CONSTRAINT_KIND_NONE, CONSTRAINT_KIND_ROLE_GRAMMAR):
+        raise InvalidArgument("constraint is to be none or the role grammar", field="constraint")
+    if request.HasField("teacher") and request.constraint != CONSTRAINT_KIND_NONE:
+        raise InvalidArgument("a teacher is not held to the role's grammar: its constraint is none", field="constraint")
+    if not 1 <= request.max_tokens <= _MAX_TOKENS:
+        raise InvalidArgument(f"max_tokens {request.max_tokens} is not within 1 and {_MAX_TOKENS}", field="max_tokens")
+    if not 0 <= request.temperature <= 2:
+        raise InvalidArgument(f"temperature {request.temperature:g} is not within 0 and 2", field="temperature")
+    if not 0 <= request.min_baseline_valid <= 1:
+        raise InvalidArgument(
+            f"min_baseline_valid {request.min_baseline_valid:g} is not within 0 and 1", field="min_baseline_valid"
+        )
+
+
+def _limits(request: OptimizeRequest) -> Limits:
+    def given(name: str) -> float | None:
+        value: float | None = getattr(request, name) if request.HasField(name) else None  # type: ignore[arg-type]
+        if value is not None and not value >= 0:
+            raise InvalidArgument(f"{name} {value:g} is below 0", field=name)
+        return value
+
+    calls, tokens = given("max_calls"), given("max_total_tokens")
+    return Limits(
+        max_calls=None if calls is None else int(calls),
+        max_total_tokens=None if tokens is None else int(tokens),
+        max_cost_usd=given("max_cost_usd"),
+        max_seconds=given("max_seconds"),
+    )
+
+
+@contextmanager
+def _models(
+    context: JobContext,
+    request: OptimizeRequest,
+    role: Role,
+    journal: Journal,
+    settings: StudentSettings,
+    environ: Mapping[str, str],
+) -> Iterator[Models]:
+    """All that are asked, each opened once; closed afterwards."""
+    limit = request.max_cost_usd if request.HasField("max_cost_usd") else None
+    purse = Purse(AnswerLog(context.store), Budget(limit), environ, tuple(request.prices))
+    with ExitStack() as stack:
+        if request.HasField("teacher"):
+            subject: Subject
+            subject, teacher = stack.enter_context(open_teacher_subject(request.teacher, purse))
+            name, slots = teacher_name(teacher), request.teacher.concurrency or 4
+        else:
+            subject, name, slots = stack.enter_context(_student(context, request, role, settings))
+        task = language_model(name, subject, journal, max_tokens=request.max_tokens, temperature=request.temperature)
+
+        def other(model: TeacherModel) -> dspy.LM:
+            opened, teacher = stack.enter_context(open_teacher_subject(model, purse))
+            return language_model(
+                teacher_name(teacher),
+                opened,
+                journal,
+                max_tokens=model.max_output_tokens,
+                temperature=model.temperature,
+            )
+
+        prompt = other(request.prompt_model) if request.HasField("prompt_model") else task
+        demo = other(request.demo_model) if request.HasField("demo_model") else None
+        yield Models(task, prompt, demo, threads=request.concurrency or slots)
+
+
+@contextmanager
+def _student(
+    context: JobContext, request: OptimizeRequest, role: Role, settings: StudentSettings
+) -> Iterator[tuple[StudentSubject, str, int]]:
+    held = role if request.constraint == CONSTRAINT_KIND_ROLE_GRAMMAR else None
+    address = request.student_address
+    with StudentClient(address, token=settings.student_token, ca=settings.student_ca, retries=False) as client:
+        info = wait_until_ready(client, wait_seconds=settings.wait_seconds, stopping=context.stopping)
+        if info.model.sha256 != request.model.sha256:
+            raise FailedPrecondition(
+                f"the student at {address} serves {info.model.sha256[:12] or 'a model that it does not name'}, not "
+                f"{request.model.sha256[:12]} which is to be optimised; start that one",
+                field="model",
+            )
+        engine = StudentEngine(
+            client, model_sha256=info.model.sha256, role=held, deadline_seconds=settings.row_deadline_seconds
+        )
+        subject = StudentSubject(engine, stopping=context.stopping, patience_seconds=settings.wait_seconds)
+        yield subject, engine.model, max(info.slots, 1)
+
+
+def _names(models: Models) -> Names:
+    return Names(models.task.model, models.prompt.model, (models.demo or models.task).model)
+
+
+def _check_began(context: JobContext, role: Role, names: Names) -> None:
+    """A run that was cut off goes on only with what it began with: anything else would replay it to another end."""
+    source = inspect.getsource(type(role.dspy_program()))
+    now = {**versions(), "program": hashlib.sha256(source.encode()).hexdigest()[:16], "task": names.task}
+    began = (context.read_checkpoint() or {}).get("began_with")
+    if began is None:
+        context.write_checkpoint({"began_with": {**now}})
+    elif began != now:
+        changed = [f"{name} {began.get(name)}, now {value}" for name, value in now.items() if began.get(name) != value]
+        raise FailedPrecondition(
+            f"this optimisation began with {'; '.join(changed)}: go on with what it began with, or begin anew with "
+            "another seed"
+        )
+
+
+def _source(request: OptimizeRequest, which: str) -> str:
+    named: str = getattr(request, f"{which}_source")
+    return named or getattr(request, which).name or which
+
+
+def _commit(context: JobContext, optimized: Optimized, document: Mapping[str, object]) -> OptimizeResult:
+    program = context.store.put_bytes(
+        program_bytes(optimized.program), name="program.json", media_type=_JSON, producer_key=context.key
+    )
+    metadata = {**json.loads(json.dumps(document)), "program_sha256": program.sha256}
+    described = context.store.put_bytes(
+        json_bytes(metadata), name="metadata.json", media_type=_JSON, producer_key=context.key
+    )
+    found, usage = optimized.found, optimized.usage
+    return OptimizeResult(
+        program=program,
+        metadata=described,
+        baseline_score=found.baseline.score,
+        score=found.best.score,
+        baseline_valid_rate=found.baseline.valid_rate,
+        valid_rate=found.best.valid_rate,
+        trials=len(found.evaluations),
+        calls=usage.calls,
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        completion_tokens=usage.completion_tokens,
+        cost_usd=usage.cost_usd,
+        ended_by=found.ended_by,
+    )

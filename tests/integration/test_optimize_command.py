@@ -1,0 +1,155 @@
+"""`stillhouse optimize` as a user meets it: a student over gRPC or a teacher, a program folder, and every bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli_leaves import Outcome, read_rows, run_leaf, write_rows
+from scripted_student_server import MODEL, ScriptedServicer, served
+from stillhouse.roles.role import Example, Message, load_role
+from stillhouse.rpc.subprocesses import free_port
+
+ROLE = load_role("product_owner")
+SMALL = ("--num-candidates", 2, "--num-trials", 2, "--max-bootstrapped-demos", 1, "--concurrency", 2)
+Capture = pytest.CaptureFixture[str]
+
+
+def author(text: str) -> str:
+    inputs = ROLE.inputs_of([Message("user", text)])
+    return "Write short, plain sentences." if inputs is None else ROLE.author(Example(inputs), seed=3)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("rows")
+    inputs = [dict(example.inputs) for example in ROLE.examples(count=10, seed=8)]
+    return write_rows(folder / "train.jsonl", *inputs[:4]), write_rows(folder / "validation.jsonl", *inputs[4:])
+
+
+@pytest.fixture
+def optimize(tmp_path: Path, rows: tuple[Path, Path], capsys: Capture) -> Callable[..., Outcome]:
+    def run(*arguments: object, train: Path = rows[0], validation: Path = rows[1]) -> Outcome:
+        named = ("--train", train, "--validation", validation, "--output", tmp_path / "program")
+        return run_leaf(capsys, "optimize", *named, "--store", tmp_path / "store", *SMALL, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def student() -> ScriptedServicer:
+    return ScriptedServicer(author)
+
+
+def test_a_student_gets_a_program_which_its_evaluation_takes(
+    optimize: Callable[..., Outcome],
+    student: ScriptedServicer,
+    rows: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Capture,
+) -> None:
+    with served(student) as server:
+        address = f"127.0.0.1:{server.port}"
+        outcome = optimize("--student", address, "--json")
+        assert outcome.code == 0, outcome.err
+        held = {request.constraint.HasField("role_grammar") for request in student.requests}
+        assert held == {True, False}, "the role's prompts are held to its grammar, proposals are not"
+        asked = len(student.requests)
+        again = optimize("--student", address, "--json")
+        assert (again.code, again.json) == (0, outcome.json)
+        assert len(student.requests) == asked, "what is done is done"
+        evaluation = tmp_path / "evaluation.json"
+        evaluated = run_leaf(
+            capsys, "evaluate", "--validation", rows[1], "--student", address, "--output", evaluation,
+            "--program", tmp_path / "program",
+        )  # fmt: skip
+    assert evaluated.code == 0, evaluated.err
+    assert json.loads(evaluation.read_text())["program"] == outcome.json["program_sha256"]
+    metadata = json.loads((tmp_path / "program" / "metadata.json").read_text())
+    assert metadata["models"]["task"] == f"stillhouse/sha256:{MODEL}/product_owner-grammar-1"
+    assert (metadata["trainset_size"], metadata["valset_size"]) == (4, 6)
+    assert [trial["number"] for trial in metadata["trials"]] == list(range(outcome.json["trials"]))
+    assert run_leaf(capsys, "program", "show", tmp_path / "program").code == 0
+
+
+def test_a_teacher_is_optimised_for_by_its_provider_and_name(optimize: Callable[..., Outcome]) -> None:
+    outcome = optimize("--model", "emulator:gemini-2.5-flash", "--prompt-model", "emulator:gemini-2.5-pro")
+    assert outcome.code == 0, outcome.err
+    assert "own prompt" in outcome.out
+    assert "stillhouse program show" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--student"),
+        (("--student", "h:1", "--model", "emulator:m"), "--student"),
+        (("--model", "granite4"), "PROVIDER:NAME"),
+        (("--model", "nobody:granite4"), "--provider"),
+        (("--model", "emulator:m", "--grammar", "role"), "--grammar"),
+        (("--model", "emulator:m", "--optimizer", "copro"), "--optimizer"),
+        (("--model", "emulator:m", "--temprature", "1"), "--temprature"),
+    ],
+)
+def test_wrong_usage_is_named(optimize: Callable[..., Outcome], arguments: tuple[object, ...], said: str) -> None:
+    outcome = optimize(*arguments)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--auto", "light"), "auto=light decides num_candidates"),
+        (("--minibatch", "--minibatch-size", 7), "more than the 6 validation rows"),
+        (("--metric", "leaf_metrics:failing"), "ZeroDivisionError: a bug of the user's"),
+        (("--metric", "leaf_metrics:nothing"), "no function 'nothing'"),
+        (("--max-calls", 3), "max_calls was reached before the role's own prompt was evaluated on 6 rows"),
+    ],
+)
+def test_what_cannot_work_is_permanent_and_named(
+    optimize: Callable[..., Outcome],
+    arguments: tuple[object, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    outcome = optimize("--model", "emulator:gemini-2.5-flash", *arguments)
+    assert outcome.code == 65, outcome.err
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_rows_in_both_sets_and_no_rows_are_refused(
+    optimize: Callable[..., Outcome], rows: tuple[Path, Path], tmp_path: Path
+) -> None:
+    both = write_rows(tmp_path / "both.jsonl", *read_rows(rows[0]), read_rows(rows[1])[0])
+    outcome = optimize("--model", "emulator:m", train=both)
+    assert outcome.code == 65
+    assert f"1 of 6 rows of {rows[1]} have a concept that is in {both} too" in outcome.err.replace("\n", " ")
+    empty = write_rows(tmp_path / "empty.jsonl")
+    outcome = optimize("--model", "emulator:m", train=empty)
+    assert outcome.code == 65
+    assert "has no rows" in outcome.err
+
+
+def test_a_model_that_says_nothing_ends_it_before_trials_are_spent(
+    optimize: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    mute = ScriptedServicer(lambda _: "")
+    with served(mute) as server:
+        outcome = optimize("--student", f"127.0.0.1:{server.port}", "--grammar", "none")
+    assert outcome.code == 65
+    assert "0 of 6 answers to the role's own prompt can be read" in outcome.err.replace("\n", " ")
+    assert "no answer 6" in outcome.err
+    assert len(mute.requests) == 6
+    assert not (tmp_path / "program").exists()
+
+
+def test_nobody_at_the_address_is_temporary(optimize: Callable[..., Outcome]) -> None:
+    outcome = optimize("--student", f"127.0.0.1:{free_port()}", "--wait", 0)
+    assert outcome.code == 75
+    assert "no student answers" in outcome.err
