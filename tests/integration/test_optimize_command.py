@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli_leaves import Outcome, read_rows, run_leaf, write_rows
+from program_folders import INSTRUCTIONS, demos, product_owner_program
 from scripted_student_server import MODEL, ScriptedServicer, served
+from stillhouse.programs.document import program_sha256
+from stillhouse.programs.folder import write_program
 from stillhouse.roles.role import Example, Message, load_role
 from stillhouse.rpc.subprocesses import free_port
 
@@ -153,3 +157,34 @@ def test_nobody_at_the_address_is_temporary(optimize: Callable[..., Outcome]) ->
     outcome = optimize("--student", f"127.0.0.1:{free_port()}", "--wait", 0)
     assert outcome.code == 75
     assert "no student answers" in outcome.err
+
+
+def test_a_program_is_a_teachers_prompt_too(rows: tuple[Path, Path], tmp_path: Path, capsys: Capture) -> None:
+    program = product_owner_program(shown=demos(1))
+    write_program(tmp_path / "program", program, {})
+    asking = ("--provider", "emulator", "--program", tmp_path / "program", "--store", tmp_path / "store")
+    evaluated = run_leaf(
+        capsys, "evaluate", "--validation", rows[1], "--output", tmp_path / "evaluation.json", *asking, "--json"
+    )
+    assert evaluated.code == 0, evaluated.err
+    assert evaluated.json["program"] == program_sha256(program)
+    data = tmp_path / "data.jsonl"
+    generated = run_leaf(
+        capsys, "generate", "--concepts", rows[0], "--output", data, "--max-records", 2, "--faults", "none",
+        "--latency", 0, *asking,
+    )  # fmt: skip
+    assert generated.code == 0, generated.err
+    assert len(read_rows(data)) == 2
+    answers = [json.loads(file.read_bytes()) for file in (tmp_path / "store" / "answers").rglob("*.json")]
+    prompts = [[Message(**turn) for turn in json.loads(answer["query"]["prompt"])] for answer in answers]
+    first = [prompt for prompt in prompts if ROLE.inputs_of(prompt) is not None]  # and not a repair
+    assert first
+    assert all(prompt[0].content.startswith(INSTRUCTIONS) and len(prompt) == 4 for prompt in first)
+
+
+def test_another_roles_program_is_refused(rows: tuple[Path, Path], tmp_path: Path, capsys: Capture) -> None:
+    write_program(tmp_path / "program", replace(product_owner_program(), role="quiz"), {})
+    arguments = ("--validation", rows[1], "--output", tmp_path / "evaluation.json", "--program", tmp_path / "program")
+    outcome = run_leaf(capsys, "evaluate", *arguments, "--student", "127.0.0.1:1", "--wait", 0)
+    assert outcome.code == 65
+    assert "the program is of role quiz, not product_owner" in outcome.err

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from stillhouse.cli.store import open_store
-    from stillhouse.programs.kept import keep_program
     from stillhouse.rpc.process import StopRequest
     from stillhouse.teacher_generator.data_file import FileGeneration, FileOutcome
     from stillhouse.teacher_generator.data_files import DataFiles
@@ -74,6 +72,8 @@ def generate(
 
     Until there are enough of them. No answer is paid for twice.
     """
+    from stillhouse.cli.store import open_store
+    from stillhouse.programs.kept import keep_program
     from stillhouse.teacher_generator.data_files import DataFiles
     from stillhouse.v1.common_pb2 import RoleReference
     from stillhouse.v1.teacher_generator_pb2 import (

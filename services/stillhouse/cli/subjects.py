@@ -77,8 +77,27 @@ class AskedTeacher:
         from stillhouse.teachers.purse import Purse
 
         purse = Purse(AnswerLog(open_store(self.store_uri)), Budget(self.max_cost_usd), os.environ)
-        with _working() as (stopping, report):
+        with _working() as (stopping, report), _only_warnings():
             return measure_teacher(plan, self.model, purse, report=report, stopping=stopping)
+
+
+@contextmanager
+def _only_warnings() -> Iterator[None]:
+    """A teacher's answers are events; here the line of progress tells them, and standard output is for figures."""
+    import logging
+    import sys
+
+    import structlog
+
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 @contextmanager
