@@ -14,6 +14,7 @@ from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet, Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult, Evaluation, GateResult
 from stillhouse.v1.exporter_pb2 import ExportResult
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 from stillhouse.v1.record_pb2 import ScoreStatistics
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import PrepareBaseResult, TrainResult
@@ -66,6 +67,8 @@ def result_of(step_name: str, *, passed: bool) -> Message:
             return EvaluateResult(
                 passed=True, summary=blob("b"), evaluation=Evaluation(scores=ScoreStatistics(mean=0.95))
             )
+        case "optimize":
+            return OptimizeResult(program=blob("c"), baseline_score=0.7, score=0.8, cost_usd=0.25)
         case "dataset":
             return BuildDatasetResult(
                 train=blob("2"), tuning=blob("3"), validation=blob("4"), teacher_scores=ScoreStatistics(mean=0.9)

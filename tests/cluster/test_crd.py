@@ -11,12 +11,14 @@ import pytest
 
 from distillation_cases import IMPORTED, RULES, TAUGHT, case_names, changed
 from distillation_shapes import FRACTIONS, SCALARS, STRUCTURE, UNSET, with_line
+from optimization_cases import OPTIMIZATION, UNSET_OPTIMIZATION
 from stillhouse.spec.status import Artifacts, Condition, DistillationStatus, Progress, StepStatus
 
 pytestmark = pytest.mark.cluster
 
 Json = dict[str, Any]
-PAIRS = [*RULES, *STRUCTURE]
+PAIRS = [*RULES, *OPTIMIZATION, *STRUCTURE]
+WITH_NULLS = [*UNSET, UNSET_OPTIMIZATION]
 SAMPLES = sorted((Path(__file__).parents[2] / "k8s" / "samples").glob("*.yaml"))
 NOW = "2030-01-31T12:00:00Z"
 
@@ -102,12 +104,12 @@ def test_a_role_can_not_change(distillations: Distillations) -> None:
 
 
 def test_nothing_is_added_to_what_was_written(distillations: Distillations) -> None:
-    written = changed(TAUGHT, {"evaluation.gates": {"maxGap": None}, "resources.train.limits": {"cpu": 2}})
+    written = changed(TAUGHT, {"evaluation.gates": {"maxGap": "None"}, "resources.train.limits": {"cpu": 2}})
     spec = distillations.create(written)["spec"]
     assert spec == written["spec"]
 
 
-@pytest.mark.parametrize("document", UNSET, ids=range(len(UNSET)))
+@pytest.mark.parametrize("document", WITH_NULLS, ids=range(len(WITH_NULLS)))
 def test_null_is_as_if_the_field_was_not_there(distillations: Distillations, document: Json) -> None:
     assert distillations.problems(document) == ""
 

@@ -19,6 +19,7 @@ FAMILY_OF_SERVICE = {
     "dataset_builder": "slim",
     "evaluator": "slim",
     "exporter": "torch",
+    "optimizer": "slim",
     "scorer": "slim",
     "student_inference": "llama",
     "teacher_generator": "slim",

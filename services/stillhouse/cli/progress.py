@@ -39,6 +39,8 @@ _SHOWN_FIGURES = (
     "tokens_per_second",
     "score_mean",
     "valid_rate",
+    "baseline_score",
+    "best_score",
 )
 
 

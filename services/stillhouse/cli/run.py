@@ -84,7 +84,7 @@ def run(
                 result = Runner(distillation, inputs, opened, backend, view.show).run(stopping.event)
         finally:
             backend.close()
-        exit_code = _conclude(screen, name, result, stopping, backend.log_file)
+        exit_code = _conclude(screen, name, result, opened, stopping, backend.log_file)
         if result.outcome in (Outcome.SUCCEEDED, Outcome.GATES_FAILED):
             _print_next(screen, name, store or spec.store)
         if serve and exit_code == EXIT_DONE:
@@ -131,7 +131,7 @@ def _print_estimates(screen: Console, plan: Plan, store: Store) -> None:
         print_estimate(screen, step.request, store.open_lines(concepts), source=concepts.name)
 
 
-def _conclude(screen: Console, name: str, plan: Plan, stopping: StopRequest, log_file: Path) -> int:
+def _conclude(screen: Console, name: str, plan: Plan, store: Store, stopping: StopRequest, log_file: Path) -> int:
     from stillhouse.cli.summary import print_evaluations
     from stillhouse.controller.plan import Outcome, StepState
 
@@ -147,7 +147,7 @@ def _conclude(screen: Console, name: str, plan: Plan, stopping: StopRequest, log
             say_error(f"{step.name}: {step.message}")
         say_error(f"the log is {log_file}")
         return min(step.exit_code for step in failed)
-    print_evaluations(screen, plan)
+    print_evaluations(screen, plan, store)
     return EXIT_DONE if plan.outcome is Outcome.SUCCEEDED else EXIT_CHECK_FAILED
 
 

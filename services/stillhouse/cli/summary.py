@@ -6,17 +6,20 @@ from google.protobuf import json_format
 from rich.console import Console
 from rich.text import Text
 
+from stillhouse.artifacts.store import Store
 from stillhouse.cli.tables import rows_table
 from stillhouse.controller.plan import Outcome, Plan
-from stillhouse.stages import EVALUATE, GENERATE
+from stillhouse.stages import EVALUATE, GENERATE, OPTIMIZE
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult, Evaluation
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import TrainResult
 
 _TITLES = {
     "evaluate-teacher": "teacher",
     "evaluate": "student",
+    "evaluate-unoptimized": "student, own prompt",
     "evaluate-base": "base model",
     "evaluate-unconstrained": "student, no grammar",
     "evaluate-constrained": "student, role grammar",
@@ -25,11 +28,15 @@ _TITLES = {
 EMULATED = "the teacher was the emulator that ships with stillhouse; its scores say nothing of Gemini"
 
 
-def print_evaluations(screen: Console, plan: Plan) -> None:
-    """Prints teacher, data, training, one row an evaluation, and the gates."""
+def print_evaluations(screen: Console, plan: Plan, store: Store) -> None:
+    """Prints teacher, data, training, prompt, one row an evaluation, and the gates.
+
+    Raises what reading an optimisation's metadata from the store raises.
+    """
     screen.print()
     _print_teacher(screen, plan)
     _print_making(screen, plan)
+    _print_prompt(screen, plan, store)
     columns = ("", "rows", "mean", "std", "min", "valid", "guards", "seconds", "tokens/s")
     results = ((step.name, step.result(EvaluateResult)) for step in plan.steps if step.stage == EVALUATE.name)
     screen.print(rows_table(columns, [_row(name, result.evaluation) for name, result in results if result is not None]))
@@ -97,10 +104,27 @@ def _print_making(screen: Console, plan: Plan) -> None:
         screen.print(
             f"training  {training.steps} steps on {training.device} ({training.precision}); train loss "
             f"{training.final_train_loss:.4f}, best tuning loss {training.best_tuning_loss:.4f} "
-            f"at step {training.best_step}\n",
+            f"at step {training.best_step}",
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _print_prompt(screen: Console, plan: Plan, store: Store) -> None:
+    """What the role's own prompt scored, and what the best that was found."""
+    step = next((step for step in plan.steps if step.stage == OPTIMIZE.name), None)
+    result = None if step is None else step.result(OptimizeResult)
+    if result is not None:
+        from stillhouse.report.optimization import read_optimization
+
+        made = read_optimization(store, result)
+        screen.print(
+            f"prompt    {made.baseline:.3f} -> {made.score:.3f} on {made.rows} rows, {made.candidates} candidates "
+            f"({made.optimizer})",
+            highlight=False,
+            soft_wrap=True,
+        )
+    screen.print()
 
 
 def _print_gates(screen: Console, plan: Plan) -> None:

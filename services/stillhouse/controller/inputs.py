@@ -51,12 +51,15 @@ def bring_in(spec: DistillationSpec, store: Store, *, directory: Path | None) ->
     if spec.dataset.validation is not None:
         rows = spec.dataset.validation
         validation = _bytes(rows.uri, rows.sha256, store, directory, "spec.dataset.validation", name="validation.jsonl")
+    train, tested = _optimization_rows(spec, store, directory)
     return Inputs(
         imports=imports,
         concepts=concepts,
         stage_imports=stage_imports,
         validation=validation,
         base_directory=_base_directory(spec, store, directory),
+        optimization_train=train,
+        optimization_validation=tested,
     )
 
 
@@ -66,6 +69,19 @@ def _import(
     if source.synthesized is not None:
         return _written(synthesized_rows(spec.role, source.synthesized), store, name)
     return _bytes(source.uri or "", source.sha256, store, directory, where, name=name)
+
+
+def _optimization_rows(
+    spec: DistillationSpec, store: Store, directory: Path | None
+) -> tuple[Artifact | None, Artifact | None]:
+    """Those that the spec names itself, for demos and for scores."""
+    if (wanted := spec.optimization) is None:
+        return None, None
+    train, tested = (
+        None if rows is None else _import(rows, spec, store, directory, f"spec.optimization.{use}", f"{use}.jsonl")
+        for use, rows in (("train", wanted.train), ("validation", wanted.validation))
+    )
+    return train, tested
 
 
 def _concepts(source: Concepts, spec: DistillationSpec, store: Store, directory: Path | None) -> Artifact:

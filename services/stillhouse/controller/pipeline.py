@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from stillhouse import stages
 from stillhouse.artifacts.digests import request_key
 from stillhouse.artifacts.messages import unpack_as
-from stillhouse.controller import requests, teacher_requests
+from stillhouse.controller import optimization_requests, requests, teacher_requests
 from stillhouse.controller.requests import Inputs
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.spec.values import bound
@@ -20,6 +20,7 @@ from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult
 from stillhouse.v1.exporter_pb2 import ExportResult
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import PrepareBaseResult, TrainResult
 
@@ -43,21 +44,25 @@ def steps_of(spec: DistillationSpec, inputs: Inputs, manifests: ManifestReader) 
 
     `generate` asks the teacher, where there is one. Every evaluation has its own step: `evaluate` holds the gates,
     `evaluate-base` is the base model under the same constraint, `evaluate-teacher` the teacher on the same rows,
-    `evaluate-unconstrained` (or `-constrained`) is the student under the spec's second constraint.
+    `evaluate-unconstrained` (or `-constrained`) is the student under the spec's second constraint,
+    `evaluate-unoptimized` the student with the role's own prompt. `optimize` finds another one: for the teacher before
+    `generate`, for the student behind `export`.
     """
-    generated: GenerateRecordsResult | None = None
-    if spec.dataset.teacher is not None:
-        request = teacher_requests.generate(spec, inputs.concepts, inputs.stage_imports, inputs.validation)
-        generate_step = Step("generate", stages.GENERATE, request)
+    teacher_prompt_step = _teacher_optimization(spec, inputs)
+    if teacher_prompt_step is not None:
+        yield teacher_prompt_step
+    optimized = _result(teacher_prompt_step, OptimizeResult, manifests)
+    generate_step = _generate_step(spec, inputs, optimized)
+    if generate_step is not None:
         yield generate_step
-        generated = _result(generate_step, GenerateRecordsResult, manifests)
+    generated = _result(generate_step, GenerateRecordsResult, manifests)
     dataset_step = _dataset_step(spec, inputs, generated)
     base_step = Step("base", stages.BASE, requests.prepare_base(spec, inputs))
     yield dataset_step
     yield base_step
     dataset = _result(dataset_step, BuildDatasetResult, manifests)
     base = _result(base_step, PrepareBaseResult, manifests)
-    teacher_step = _teacher_step(spec, dataset, generated)
+    teacher_step = _teacher_step(spec, dataset, generated, optimized)
     if teacher_step is not None:
         yield teacher_step
 
@@ -77,7 +82,8 @@ def steps_of(spec: DistillationSpec, inputs: Inputs, manifests: ManifestReader) 
     if compares_with_base(spec):
         yield base_export_step
         base_export = _result(base_export_step, ExportResult, manifests)
-    yield from _evaluations(spec, dataset, _Models(export, base_export), teacher_step, manifests)
+    prompt_step = _student_optimization(spec, inputs, dataset, export, generated)
+    yield from _evaluations(spec, dataset, _Models(export, base_export), teacher_step, prompt_step, manifests)
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,23 @@ class _Models:
     base: ExportResult | None
 
 
+def _teacher_optimization(spec: DistillationSpec, inputs: Inputs) -> Step | None:
+    """The search for the teacher's prompt, if the spec wants it; it needs nothing that is made here."""
+    if spec.optimization is None or not spec.optimizes_teacher:
+        return None
+    return Step("optimize", stages.OPTIMIZE, optimization_requests.for_teacher(spec, spec.optimization, inputs))
+
+
+def _generate_step(spec: DistillationSpec, inputs: Inputs, optimized: OptimizeResult | None) -> Step | None:
+    """The teacher at work, where there is one."""
+    if spec.dataset.teacher is None:
+        return None
+    if spec.optimizes_teacher and optimized is None:
+        return Step("generate", stages.GENERATE, None, "optimize")
+    request = teacher_requests.generate(spec, inputs.concepts, inputs.stage_imports, inputs.validation, optimized)
+    return Step("generate", stages.GENERATE, request)
+
+
 def _dataset_step(spec: DistillationSpec, inputs: Inputs, generated: GenerateRecordsResult | None) -> Step:
     if spec.dataset.teacher is not None and generated is None:
         return Step("dataset", stages.DATASET, None, "generate")
@@ -95,14 +118,17 @@ def _dataset_step(spec: DistillationSpec, inputs: Inputs, generated: GenerateRec
 
 
 def _teacher_step(
-    spec: DistillationSpec, dataset: BuildDatasetResult | None, generated: GenerateRecordsResult | None
+    spec: DistillationSpec,
+    dataset: BuildDatasetResult | None,
+    generated: GenerateRecordsResult | None,
+    optimized: OptimizeResult | None,
 ) -> Step | None:
     """The teacher on the held-out rows, if the spec wants it; it needs no student."""
     if not spec.evaluation.teacher:
         return None
     if dataset is None:
         return Step("evaluate-teacher", stages.EVALUATE, None, "dataset")
-    return Step("evaluate-teacher", stages.EVALUATE, requests.evaluate_teacher(spec, dataset, generated))
+    return Step("evaluate-teacher", stages.EVALUATE, requests.evaluate_teacher(spec, dataset, generated, optimized))
 
 
 def compares_with_base(spec: DistillationSpec) -> bool:
@@ -116,9 +142,30 @@ def _waiting(spec: DistillationSpec) -> Iterator[Step]:
     if compares_with_base(spec):
         yield Step("export-base", stages.EXPORT, None, "train")
         yield Step("evaluate-base", stages.EVALUATE, None, "export-base")
-    yield Step("evaluate", stages.EVALUATE, None, "export")
+    if spec.optimizes_student:
+        yield Step("optimize", stages.OPTIMIZE, None, "export")
+        yield Step("evaluate", stages.EVALUATE, None, "optimize")
+        yield Step("evaluate-unoptimized", stages.EVALUATE, None, "export")
+    else:
+        yield Step("evaluate", stages.EVALUATE, None, "export")
     for constraint in spec.evaluation.constraints[1:]:
         yield Step(_ungated_name(constraint), stages.EVALUATE, None, "export")
+
+
+def _student_optimization(
+    spec: DistillationSpec,
+    inputs: Inputs,
+    dataset: BuildDatasetResult,
+    export: ExportResult | None,
+    generated: GenerateRecordsResult | None,
+) -> Step | None:
+    """The search for the student's prompt, if the spec wants it."""
+    if spec.optimization is None or spec.optimizes_teacher:
+        return None
+    if export is None:
+        return Step("optimize", stages.OPTIMIZE, None, "export")
+    request = optimization_requests.for_student(spec, spec.optimization, inputs, dataset, export.model, generated)
+    return Step("optimize", stages.OPTIMIZE, request, serves=export.model)
 
 
 def _evaluations(
@@ -126,6 +173,7 @@ def _evaluations(
     dataset: BuildDatasetResult,
     models: _Models,
     teacher_step: Step | None,
+    prompt_step: Step | None,
     manifests: ManifestReader,
 ) -> Iterator[Step]:
     gated, *others = spec.evaluation.constraints
@@ -133,25 +181,46 @@ def _evaluations(
     base_step = _base_step(spec, dataset, models.base)
     if base_step is not None:
         yield base_step
-    teacher = _result(teacher_step, EvaluateResult, manifests) if teacher_step else None
-    baseline = _result(base_step, EvaluateResult, manifests) if base_step else None
+    if prompt_step is not None:
+        yield prompt_step
+    teacher = _result(teacher_step, EvaluateResult, manifests)
+    baseline = _result(base_step, EvaluateResult, manifests)
+    optimized = _result(prompt_step, OptimizeResult, manifests)
+    program = None if optimized is None else optimized.program
     missing = ["export"] if export is None else []
     missing += ["evaluate-teacher"] if teacher_step and teacher is None else []
     missing += ["evaluate-base"] if base_step and baseline is None else []
+    missing += ["optimize"] if prompt_step and optimized is None else []
     if export is None or missing:
         yield Step("evaluate", stages.EVALUATE, None, " and ".join(missing))
     else:
         request = requests.evaluate(
-            spec, export.model, dataset, gated, baseline=baseline, gated=True, teacher_result=teacher
+            spec, export.model, dataset, gated, baseline=baseline, gated=True, teacher_result=teacher, program=program
         )
         yield Step("evaluate", stages.EVALUATE, request, serves=export.model)
+    if prompt_step is not None:
+        yield _ungated_step("evaluate-unoptimized", spec, dataset, export, gated, None)
     for constraint in others:
         name = _ungated_name(constraint)
-        if export is None:
-            yield Step(name, stages.EVALUATE, None, "export")
-            continue
-        request = requests.evaluate(spec, export.model, dataset, constraint, baseline=None, gated=False)
-        yield Step(name, stages.EVALUATE, request, serves=export.model)
+        if prompt_step is not None and program is None:
+            yield Step(name, stages.EVALUATE, None, "optimize")
+        else:
+            yield _ungated_step(name, spec, dataset, export, constraint, program)
+
+
+def _ungated_step(
+    name: str,
+    spec: DistillationSpec,
+    dataset: BuildDatasetResult,
+    export: ExportResult | None,
+    constraint: str,
+    program: Artifact | None,
+) -> Step:
+    """The student once more, for people."""
+    if export is None:
+        return Step(name, stages.EVALUATE, None, "export")
+    request = requests.evaluate(spec, export.model, dataset, constraint, baseline=None, gated=False, program=program)
+    return Step(name, stages.EVALUATE, request, serves=export.model)
 
 
 def _base_step(spec: DistillationSpec, dataset: BuildDatasetResult, export: ExportResult | None) -> Step | None:
@@ -169,9 +238,9 @@ def _ungated_name(constraint: str) -> str:
     return "evaluate-unconstrained" if constraint == "None" else "evaluate-constrained"
 
 
-def _result(step: Step, result_type: type[ResultT], manifests: ManifestReader) -> ResultT | None:
-    """What that step made; None while it is not done."""
-    if step.request is None:
+def _result(step: Step | None, result_type: type[ResultT], manifests: ManifestReader) -> ResultT | None:
+    """What that step made; None where there is no such step, and while it is not done."""
+    if step is None or step.request is None:
         return None
     definition = step.definition
     manifest = manifests(definition.name, request_key(definition.name, definition.logic_version, step.request))

@@ -22,6 +22,7 @@ from stillhouse.v1.evaluator_pb2 import (
     Gate,
 )
 from stillhouse.v1.exporter_pb2 import ExportRequest
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import Lora, PrepareBaseRequest, PrepareBaseResult, Training, TrainRequest, TrainResult
 
@@ -33,7 +34,7 @@ _TEACHER_SEEDS = 1_000_000
 _DECIMALS = frozenset({"dropout", "learning_rate", "warmup_fraction", "weight_decay", "max_gradient_norm"})
 """Fields of LoRA and training that the spec writes as decimals."""
 
-_CONSTRAINTS = {"RoleGrammar": CONSTRAINT_KIND_ROLE_GRAMMAR, "None": CONSTRAINT_KIND_NONE}
+CONSTRAINTS = {"RoleGrammar": CONSTRAINT_KIND_ROLE_GRAMMAR, "None": CONSTRAINT_KIND_NONE}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Inputs:
     stage_imports: tuple[Artifact | None, ...] = ()
     validation: Artifact | None = None
     base_directory: ArtifactSet | None = None
+    optimization_train: Artifact | None = None
+    optimization_validation: Artifact | None = None
 
 
 def check(spec: DistillationSpec) -> None:
@@ -166,16 +169,18 @@ def evaluate(
     baseline: EvaluateResult | None,
     gated: bool,
     teacher_result: EvaluateResult | None = None,
+    program: Artifact | None = None,
 ) -> EvaluateRequest:
     """The model on the held-out rows under a constraint, with the spec's gates where it is `gated`.
 
+    It is asked with the prompt of a `program`, or with the role's own.
     The reference is the teacher's score on the same rows where it has one, else that of its records.
     """
     return EvaluateRequest(
         role=teacher.role_reference(spec),
         model=model,
         validation=dataset.validation,
-        constraint=_CONSTRAINTS[constraint],
+        constraint=CONSTRAINTS[constraint],
         max_tokens=spec.evaluation.max_tokens,
         temperature=number(spec.evaluation.temperature),
         seed=spec.evaluation.seed,
@@ -186,11 +191,15 @@ def evaluate(
         reference_source="dataset" if teacher_result is None else "validation",
         baseline=None if baseline is None else baseline.summary,
         metric=spec.dataset.metric or "",
+        program=program,
     )
 
 
 def evaluate_teacher(
-    spec: DistillationSpec, dataset: BuildDatasetResult, generated: GenerateRecordsResult | None
+    spec: DistillationSpec,
+    dataset: BuildDatasetResult,
+    generated: GenerateRecordsResult | None,
+    optimized: OptimizeResult | None = None,
 ) -> EvaluateRequest:
     """The first model of the teacher on the held-out rows, asked as its stage asks, for what is left of the budget.
 
@@ -199,15 +208,16 @@ def evaluate_teacher(
     """
     request = EvaluateRequest(
         role=teacher.role_reference(spec),
-        teacher=teacher.teacher_model(next(stage for stage in spec.teacher_stages if stage.import_ is None)),
+        teacher=teacher.stage_model(teacher.first_asked(spec), None if optimized is None else optimized.program),
         validation=dataset.validation,
         constraint=CONSTRAINT_KIND_NONE,
         seed=spec.evaluation.seed + _TEACHER_SEEDS,
         metric=spec.dataset.metric or "",
         prices=teacher.prices(spec),
     )
-    if (limit := teacher.max_cost_usd(spec)) is not None:
-        request.max_cost_usd = max(limit - (generated.cost_usd if generated is not None else 0.0), 0.0)
+    spent = (made.cost_usd for made in (generated, optimized) if made is not None)
+    if (left := teacher.budget_left(spec, *spent)) is not None:
+        request.max_cost_usd = left
     return request
 
 

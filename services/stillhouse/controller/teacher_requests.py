@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.role import load_role
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.spec.teacher import DEFAULT_RECORDS
+from stillhouse.spec.teacher import TeacherModel as ModelSpec
 from stillhouse.spec.teacher import TeacherStage as StageSpec
 from stillhouse.spec.values import number
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.dataset_builder_pb2 import BalanceTarget, DatasetImport
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import (
     WHEN_EXHAUSTED_SECOND_ANSWER,
     WHEN_EXHAUSTED_STOP,
@@ -46,13 +49,20 @@ def generate(
     concepts: Artifact | None,
     stage_imports: tuple[Artifact | None, ...],
     validation: Artifact | None,
+    optimized: OptimizeResult | None = None,
 ) -> GenerateRecordsRequest:
-    """The generation; `stage_imports` are in the order of the stages."""
+    """The generation; `stage_imports` are in the order of the stages.
+
+    Every model is asked with the prompt that was `optimized`, for what that has left of the budget.
+    """
     dataset = spec.dataset
+    program = None if optimized is None else optimized.program
     request = GenerateRecordsRequest(
         role=role_reference(spec),
         concepts=concepts,
-        stages=[_stage(stage, imported) for stage, imported in zip(spec.teacher_stages, stage_imports, strict=True)],
+        stages=[
+            _stage(stage, imported, program) for stage, imported in zip(spec.teacher_stages, stage_imports, strict=True)
+        ],
         guards=guards(spec),
         metric=dataset.metric or "",
         balance=balance(spec),
@@ -61,8 +71,8 @@ def generate(
         validation=validation,
         prices=prices(spec),
     )
-    if (limit := max_cost_usd(spec)) is not None:
-        request.max_cost_usd = limit
+    if (left := budget_left(spec, 0.0 if optimized is None else optimized.cost_usd)) is not None:
+        request.max_cost_usd = left
     return request
 
 
@@ -70,9 +80,9 @@ def check(spec: DistillationSpec) -> None:
     """Raises InvalidArgument, naming the path, for what the models cannot see: an endpoint that its provider can't use,
     a provider that can't be asked that way, two balance targets for one label.
     """
-    for index, stage in enumerate(spec.teacher_stages):
-        if stage.import_ is None and (problem := _endpoint_problem(stage)):
-            where = f"spec.dataset.teacher.stages[{index}].endpoint"
+    for place, model in _models(spec):
+        if problem := _endpoint_problem(model):
+            where = f"spec.{place}.endpoint"
             raise InvalidArgument(f"{where}: {problem}", field=where)
     repeated = [key for key, count in Counter((t.label, t.value) for t in spec.dataset.balance).items() if count > 1]
     if repeated:
@@ -80,11 +90,23 @@ def check(spec: DistillationSpec) -> None:
         raise InvalidArgument(f"{where}: {'='.join(repeated[0])} is named twice", field=where)
 
 
-def _endpoint_problem(stage: StageSpec) -> str:
-    endpoint = stage.endpoint or ""
-    if stage.provider == "gguf":
+def _models(spec: DistillationSpec) -> Iterator[tuple[str, ModelSpec]]:
+    """Every model that is asked, with its place below the spec."""
+    for index, stage in enumerate(spec.teacher_stages):
+        if stage.import_ is None:
+            yield f"dataset.teacher.stages[{index}]", stage
+    if (wanted := spec.optimization) is not None:
+        if wanted.prompt_model is not None:
+            yield "optimization.promptModel", wanted.prompt_model
+        if wanted.demo_model is not None:
+            yield "optimization.demoModel", wanted.demo_model
+
+
+def _endpoint_problem(model: ModelSpec) -> str:
+    endpoint = model.endpoint or ""
+    if model.provider == "gguf":
         return f"a gguf file is read on this machine; leave {endpoint!r} out" if endpoint else ""
-    if stage.provider == "student":
+    if model.provider == "student":
         return (
             "" if _HOST_AND_PORT.fullmatch(endpoint) else f"a student is asked at HOST:PORT; name it, not {endpoint!r}"
         )
@@ -119,26 +141,40 @@ def balance(spec: DistillationSpec) -> list[BalanceTarget]:
     ]
 
 
-def teacher_model(stage: StageSpec) -> TeacherModel:
-    """The model of a stage that asks one."""
+def first_asked(spec: DistillationSpec) -> StageSpec:
+    """The teacher's first stage that asks a model."""
+    return next(stage for stage in spec.teacher_stages if stage.import_ is None)
+
+
+def stage_model(stage: StageSpec, program: Artifact | None = None) -> TeacherModel:
+    """The model of a stage that asks one, with the stage's prompt or that of a `program`."""
+    model = teacher_model(stage)
+    model.prompt = PROMPTS[stage.prompt]
+    if program is not None:
+        model.program.CopyFrom(program)
+    return model
+
+
+def teacher_model(wanted: ModelSpec) -> TeacherModel:
+    """A model that is asked with prompts that are made elsewhere."""
     model = TeacherModel(
-        provider="vertex" if stage.provider == "vertex_sdk" else stage.provider,
-        model=stage.model,
-        prompt=PROMPTS[stage.prompt],
-        temperature=number(stage.temperature),
-        max_output_tokens=stage.max_output_tokens,
-        endpoint=stage.endpoint or "",
-        project=stage.project or "",
-        location=stage.location,
-        concurrency=stage.concurrency or 0,
-        requests_per_minute=stage.requests_per_minute or 0,
-        tokens_per_minute=stage.tokens_per_minute or 0,
-        deadline_seconds=stage.deadline_seconds,
+        provider="vertex" if wanted.provider == "vertex_sdk" else wanted.provider,
+        model=wanted.model,
+        prompt=TEACHER_PROMPT_PLAIN,
+        temperature=number(wanted.temperature),
+        max_output_tokens=wanted.max_output_tokens,
+        endpoint=wanted.endpoint or "",
+        project=wanted.project or "",
+        location=wanted.location,
+        concurrency=wanted.concurrency or 0,
+        requests_per_minute=wanted.requests_per_minute or 0,
+        tokens_per_minute=wanted.tokens_per_minute or 0,
+        deadline_seconds=wanted.deadline_seconds,
     )
-    if stage.thinking_budget is not None:
-        model.thinking_budget = stage.thinking_budget
-    if stage.provider == "emulator":
-        emulator = stage.emulator
+    if wanted.thinking_budget is not None:
+        model.thinking_budget = wanted.thinking_budget
+    if wanted.provider == "emulator":
+        emulator = wanted.emulator
         model.emulator.CopyFrom(
             EmulatorOptions(
                 faults=emulator.faults,
@@ -164,12 +200,13 @@ def prices(spec: DistillationSpec) -> list[ModelPrice]:
     ]
 
 
-def max_cost_usd(spec: DistillationSpec) -> float | None:
-    """The budget, None for none."""
-    return None if spec.budget.max_cost_usd is None else number(spec.budget.max_cost_usd)
+def budget_left(spec: DistillationSpec, *spent_usd: float) -> float | None:
+    """What is left of the budget in US dollars, 0 at least; None where there is no budget."""
+    limit = spec.budget.max_cost_usd
+    return None if limit is None else max(number(limit) - sum(spent_usd), 0.0)
 
 
-def _stage(stage: StageSpec, imported: Artifact | None) -> TeacherStage:
+def _stage(stage: StageSpec, imported: Artifact | None, program: Artifact | None) -> TeacherStage:
     records, until = stage.records or 0, stage.until or 0
     if stage.import_ is None and not records and not until:
         records = DEFAULT_RECORDS
@@ -182,5 +219,5 @@ def _stage(stage: StageSpec, imported: Artifact | None) -> TeacherStage:
         )
         getattr(message, "import").CopyFrom(source)
     else:
-        message.teacher.CopyFrom(teacher_model(stage))
+        message.teacher.CopyFrom(stage_model(stage, program))
     return message

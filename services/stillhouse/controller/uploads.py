@@ -18,6 +18,7 @@ from stillhouse.controller.requests import is_directory_base
 from stillhouse.controller.runs import run_folder
 from stillhouse.errors import DataLoss, InvalidArgument, NotFound
 from stillhouse.spec.models import Distillation, DistillationSpec
+from stillhouse.spec.sources import Concepts, Import, Source
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 
 _ARTIFACT = "sha256:"
@@ -112,19 +113,24 @@ def document_of(distillation: Distillation, uploads: Sequence[Upload]) -> dict[s
 
 def _named(spec: DistillationSpec) -> Iterator[tuple[tuple[str | int, ...], str, str | None]]:
     """Where a source is named, its uri, its digest."""
-    dataset = spec.dataset
-    for index, source in enumerate(dataset.imports):
-        if source.uri is not None:
-            yield ("dataset", "imports", index, "uri"), source.uri, source.sha256
-    for index, stage in enumerate(spec.teacher_stages):
-        if stage.import_ is not None and stage.import_.uri is not None:
-            yield ("dataset", "teacher", "stages", index, "import", "uri"), stage.import_.uri, stage.import_.sha256
-    if dataset.concepts is not None and dataset.concepts.uri is not None:
-        yield ("dataset", "concepts", "uri"), dataset.concepts.uri, dataset.concepts.sha256
-    if dataset.validation is not None:
-        yield ("dataset", "validation", "uri"), dataset.validation.uri, dataset.validation.sha256
+    for location, source in _sources(spec):
+        if source is not None and source.uri is not None:
+            yield (*location, "uri"), source.uri, source.sha256
     if is_directory_base(spec.student.base):
         yield ("student", "base"), spec.student.base, None
+
+
+def _sources(spec: DistillationSpec) -> Iterator[tuple[tuple[str | int, ...], Import | Concepts | Source | None]]:
+    dataset = spec.dataset
+    for index, source in enumerate(dataset.imports):
+        yield ("dataset", "imports", index), source
+    for index, stage in enumerate(spec.teacher_stages):
+        yield ("dataset", "teacher", "stages", index, "import"), stage.import_
+    yield ("dataset", "concepts"), dataset.concepts
+    yield ("dataset", "validation"), dataset.validation
+    if (wanted := spec.optimization) is not None:
+        yield ("optimization", "train"), wanted.train
+        yield ("optimization", "validation"), wanted.validation
 
 
 def _directory(source: LocalSource, store: Store) -> Upload:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stillhouse.report.differences import Comparison
+from stillhouse.report.optimization import Optimization
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,7 @@ class RunReport:
     losses: Sequence[LossPoint]
     making: Sequence[Fact]
     """Of training and export."""
+    optimization: Optimization | None
     findings: Sequence[Finding]
     compared: Sequence[ComparedRow]
     stages: Sequence[StageFact]

@@ -22,6 +22,7 @@ STUDENT = "evaluate"
 TEACHER = "evaluate-teacher"
 TITLES = {
     STUDENT: "Student",
+    "evaluate-unoptimized": "Student, role’s own prompt",
     "evaluate-unconstrained": "Student, no grammar",
     "evaluate-constrained": "Student, role grammar",
     "evaluate-base": "Base model",

@@ -27,6 +27,7 @@ from stillhouse.report.findings import findings_of
 from stillhouse.report.funnel import funnel_of
 from stillhouse.report.lineage import stages_of
 from stillhouse.report.losses import loss_points
+from stillhouse.report.optimization import Optimization, read_optimization
 from stillhouse.report.scores import ScoreTally
 from stillhouse.report.teaching import number, teaching_of
 from stillhouse.rpc.operation import read_progress
@@ -34,6 +35,7 @@ from stillhouse.v1.artifact_pb2 import Artifact, Manifest
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult
 from stillhouse.v1.exporter_pb2 import ExportResult
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import PrepareBaseResult, TrainResult
 
@@ -83,6 +85,7 @@ def read_report(
         histograms=reader.histograms(evaluations, dataset, teaching),
         losses=reader.losses(),
         making=reader.making(),
+        optimization=reader.optimization(),
         findings=tuple(line for title, one in documents.items() for line in findings_of(one, who=title)),
         compared=reader.compared(evaluations, dataset),
         stages=stages_of(reader.steps(is_running=is_running), reader.manifests),
@@ -247,6 +250,11 @@ class _Reader:
             self.result("train", TrainResult),
             self.result("export", ExportResult),
         )
+
+    def optimization(self) -> Optimization | None:
+        """The search for a prompt, where there was one."""
+        result = self.result("optimize", OptimizeResult)
+        return None if result is None else self._kept(lambda: read_optimization(self.store, result))
 
     def _document(self, artifact: Artifact) -> Evaluation:
         return read_evaluation(self.store.read_bytes(artifact), source=artifact.name or "an evaluation")

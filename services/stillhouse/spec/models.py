@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from stillhouse.spec.cel import Rule, as_schema, value
 from stillhouse.spec.dataset import Dataset
+from stillhouse.spec.optimization import Optimization
 from stillhouse.spec.resources import Stage, StageResources
 from stillhouse.spec.sources import SpecModel
 from stillhouse.spec.teacher import TeacherStage
@@ -176,15 +177,20 @@ class DistillationSpec(SpecModel):
     dataset: Dataset
     student: Student = Student()
     export: Export = Export()
+    optimization: Optimization | None = None
+    """Without it the student, and the teacher, are asked with the role's own prompt."""
     evaluation: Evaluation = Evaluation()
     serve: Serve = Serve()
     resources: dict[Stage, StageResources] = {}
     """What the pods of each stage may use and where they may run, on a cluster."""
 
     @model_validator(mode="after")
-    def _teacher_to_evaluate(self) -> Self:
-        if self.evaluation.teacher and not any(stage.import_ is None for stage in self.teacher_stages):
+    def _teacher_that_is_asked(self) -> Self:
+        asks = any(stage.import_ is None for stage in self.teacher_stages)
+        if self.evaluation.teacher and not asks:
             raise ValueError("evaluation.teacher needs a stage of dataset.teacher that names a model")
+        if self.optimizes_teacher and not asks:
+            raise ValueError("optimization.target Teacher needs a stage of dataset.teacher that names a model")
         return self
 
     @model_validator(mode="after")
@@ -201,11 +207,15 @@ class DistillationSpec(SpecModel):
     def rules(cls) -> tuple[Rule, ...]:
         stages = "self.dataset.teacher.stages"
         least = value(Dataset, "min_score", "self.dataset")
+        asks = f"(has(self.dataset.teacher) && {stages}.exists(s, !has(s.__import__)))"
         return (
             Rule(
-                "!self.?evaluation.?teacher.orValue(false)"
-                f" || (has(self.dataset.teacher) && {stages}.exists(s, !has(s.__import__)))",
+                f"!self.?evaluation.?teacher.orValue(false) || {asks}",
                 "evaluation.teacher needs a stage of dataset.teacher that names a model",
+            ),
+            Rule(
+                f"self.?optimization.?target.orValue('Student') != 'Teacher' || {asks}",
+                "optimization.target Teacher needs a stage of dataset.teacher that names a model",
             ),
             Rule(
                 f"!has(self.dataset.teacher) || {stages}.all(s, "
@@ -218,6 +228,16 @@ class DistillationSpec(SpecModel):
     def teacher_stages(self) -> list[TeacherStage]:
         """The teacher's stages; none where the data set is imported."""
         return self.dataset.teacher.stages if self.dataset.teacher is not None else []
+
+    @property
+    def optimizes_teacher(self) -> bool:
+        """Whether a better prompt is found for the teacher."""
+        return self.optimization is not None and self.optimization.target == "Teacher"
+
+    @property
+    def optimizes_student(self) -> bool:
+        """Whether one is found for the student."""
+        return self.optimization is not None and not self.optimizes_teacher
 
 
 class Metadata(SpecModel):

@@ -15,7 +15,7 @@ from stillhouse.spec.cel import Rule, as_schema
 from stillhouse.spec.scalars import load_yaml
 from stillhouse.spec.sources import SpecModel
 
-Stage = Literal["generate", "dataset", "base", "train", "export", "evaluate", "serve"]
+Stage = Literal["generate", "dataset", "base", "train", "export", "optimize", "evaluate", "serve"]
 """What `spec.resources` is keyed by; serve is the student's Deployment."""
 
 _QUANTITY = r"^[0-9]{1,12}(\.[0-9]{1,9})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"

@@ -104,6 +104,8 @@ class Artifacts(StatusModel):
     """The LoRA adapter."""
     model: BlobUri | None = None
     """The student as GGUF."""
+    program: BlobUri | None = None
+    """The optimised prompt: instructions and demos."""
     evaluation: BlobUri | None = None
     """The held-out rows with the student's answers and scores."""
 

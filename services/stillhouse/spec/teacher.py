@@ -1,4 +1,4 @@
-"""The teacher of a data set: stages of models that are asked, their prices. Part of the models; see there."""
+"""The teacher of a data set: models that are asked, in stages, and their prices. Part of the models; see there."""
 
 from __future__ import annotations
 
@@ -31,13 +31,9 @@ class Emulator(SpecModel):
     """0: no quota."""
 
 
-class TeacherStage(SpecModel):
-    """One model that is asked until its target is reached, or recorded answers that count as if it had been."""
+class TeacherModel(SpecModel):
+    """A model of a provider's, and how it is asked."""
 
-    name: Name | None = None
-    """Labels its records. Default: the model's name, or import."""
-    import_: Annotated[Import | None, Field(alias="import")] = None
-    """Recorded answers in place of a model."""
     provider: Literal["vertex", "vertex_sdk", "litellm", "gguf", "student", "emulator"] = "vertex"
     """Who serves the model; emulator answers like one, for nothing."""
     model: Text = "gemini-2.5-flash"
@@ -48,22 +44,12 @@ class TeacherStage(SpecModel):
     """Google Cloud project; default: that of the environment or the credentials."""
     location: Text = "us-central1"
     """Region, or global."""
-    prompt: Literal["Fenced", "Structured", "Plain"] = "Fenced"
-    """Fenced blocks with a worked example, JSON by a schema, or the student's own prompt."""
     temperature: Temperature = "0.7"
     """Of sampling."""
     max_output_tokens: Annotated[int, Field(ge=64, le=65_536)] = 8192
     """Thinking included."""
     thinking_budget: Annotated[int, Field(ge=0, le=65_536)] | None = None
     """Tokens to think with, of those above; 0 switches thinking off; default: the model's own."""
-    min_score: Fraction = "0.80"
-    """Answers below it are refused."""
-    records: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """The stage ends at that many records of its own. Default for a model, without until: 400."""
-    until: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """The stage ends once the data set has that many records."""
-    attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    """Fresh answers to one concept before it is set aside."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Calls in flight at most; it adapts below that."""
     requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -76,18 +62,8 @@ class TeacherStage(SpecModel):
     """For provider emulator."""
 
     @model_validator(mode="after")
-    def _one_target(self) -> Self:
-        if self.records is not None and self.until is not None:
-            raise ValueError("a stage has records or until, not both")
-        return self
-
-    @model_validator(mode="after")
     def _nothing_idle(self) -> Self:
         """What would have no effect is refused; the defaults, written out, are not."""
-        if self.import_ is not None:
-            if idle := self._given(set(type(self).model_fields) - _OF_EVERY_STAGE):
-                raise ValueError(f"a stage with import asks no model: leave {idle} out")
-            return self
         if self.provider not in _GOOGLES and (idle := self._given({"project", "location"})):
             raise ValueError(f"provider {self.provider} has no {idle}: leave it out")
         if self.provider != "emulator" and self._given({"emulator"}):
@@ -101,13 +77,8 @@ class TeacherStage(SpecModel):
 
     @classmethod
     def rules(cls) -> tuple[Rule, ...]:
-        idle = " && ".join(at_default(cls, name) for name in cls.model_fields if name not in _OF_EVERY_STAGE)
         provider = value(cls, "provider")
         return (
-            Rule("!(has(self.records) && has(self.until))", "a stage has records or until, not both"),
-            Rule(
-                f"!has(self.__import__) || ({idle})", "a stage with import asks no model: leave the model's fields out"
-            ),
             Rule(
                 f"{provider} in {sorted(_GOOGLES)} || ({at_default(cls, 'project')} && {at_default(cls, 'location')})",
                 "only Google's providers have project and location: leave them out",
@@ -123,11 +94,6 @@ class TeacherStage(SpecModel):
             *_endpoint_rules(provider),
         )
 
-    @property
-    def label(self) -> str:
-        """The stage's name, or what stands for it."""
-        return self.name or ("import" if self.import_ is not None else self.model[:63])
-
     def _given(self, fields: set[str]) -> str:
         """The first of these fields that is not at its default, as the file has it; empty for none."""
         given = [name for name in sorted(fields) if getattr(self, name) != type(self).model_fields[name].get_default()]
@@ -136,20 +102,65 @@ class TeacherStage(SpecModel):
 
 def _endpoint_rules(provider: str) -> tuple[Rule, ...]:
     """What `controller.teacher_requests.check` says of endpoints."""
-    own = "has(self.__import__)"
     return (
-        Rule(f"{own} || {provider} != 'gguf' || !has(self.endpoint)", "a gguf file has no endpoint: leave it out"),
+        Rule(f"{provider} != 'gguf' || !has(self.endpoint)", "a gguf file has no endpoint: leave it out"),
         Rule(
-            f"{own} || {provider} != 'student'"
-            " || (has(self.endpoint) && self.endpoint.matches('^[^\\\\s/]+:[0-9]{1,5}$'))",
+            f"{provider} != 'student' || (has(self.endpoint) && self.endpoint.matches('^[^\\\\s/]+:[0-9]{{1,5}}$'))",
             "a student is asked at an endpoint HOST:PORT",
         ),
         Rule(
-            f"{own} || {provider} in ['gguf', 'student'] || !has(self.endpoint)"
+            f"{provider} in ['gguf', 'student'] || !has(self.endpoint)"
             " || self.endpoint.startsWith('http://') || self.endpoint.startsWith('https://')",
             "the endpoint is no URL; write http://HOST:PORT or https://HOST",
         ),
     )
+
+
+class TeacherStage(TeacherModel):
+    """One model that is asked until its target is reached, or recorded answers that count as if it had been."""
+
+    name: Name | None = None
+    """Labels its records. Default: the model's name, or import."""
+    import_: Annotated[Import | None, Field(alias="import")] = None
+    """Recorded answers in place of a model."""
+    prompt: Literal["Fenced", "Structured", "Plain"] = "Fenced"
+    """Fenced blocks with a worked example, JSON by a schema, or the student's own prompt."""
+    min_score: Fraction = "0.80"
+    """Answers below it are refused."""
+    records: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """The stage ends at that many records of its own. Default for a model, without until: 400."""
+    until: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """The stage ends once the data set has that many records."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """Fresh answers to one concept before it is set aside."""
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.records is not None and self.until is not None:
+            raise ValueError("a stage has records or until, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _asks_or_imports(self) -> Self:
+        if self.import_ is not None and (idle := self._given(set(type(self).model_fields) - _OF_EVERY_STAGE)):
+            raise ValueError(f"a stage with import asks no model: leave {idle} out")
+        return self
+
+    @classmethod
+    def rules(cls) -> tuple[Rule, ...]:
+        idle = " && ".join(at_default(cls, name) for name in cls.model_fields if name not in _OF_EVERY_STAGE)
+        return (
+            Rule("!(has(self.records) && has(self.until))", "a stage has records or until, not both"),
+            Rule(
+                f"!has(self.__import__) || ({idle})", "a stage with import asks no model: leave the model's fields out"
+            ),
+            *super().rules(),
+        )
+
+    @property
+    def label(self) -> str:
+        """The stage's name, or what stands for it."""
+        return self.name or ("import" if self.import_ is not None else self.model[:63])
 
 
 class ModelPrice(SpecModel):

@@ -63,7 +63,7 @@ def test_canonical_json_of_a_nested_request_is_pinned() -> None:
         (
             "evaluate",
             EvaluateRequest(constraint=CONSTRAINT_KIND_ROLE_GRAMMAR, gates=[Gate(figure="gap", max=0.1)]),
-            "5d317217c2f7647de9f930b0a97ce58c952706984bc6468a38b8dfe6031f7ca2",
+            "c8a89cc93d5f55be7b83e87747b02718e8d8d730595c51fb715ba6964fa640f9",
         ),
     ],
 )

@@ -20,9 +20,10 @@ STAGES = {
     "base": "trainer",
     "train": "trainer",
     "export": "exporter",
+    "optimize": "optimizer",
     "evaluate": "evaluator",
 }
-SERVICES = ("scorer", "dataset-builder", "teacher-generator", "trainer", "exporter", "evaluator")
+SERVICES = ("scorer", "dataset-builder", "teacher-generator", "trainer", "exporter", "evaluator", "optimizer")
 
 
 def chart_pod(component: str) -> Peer:
@@ -94,7 +95,12 @@ OURS_WITH_POLICIES = [
     *STAGES,
     "student",
 ]
-ASKERS = ["generate", "evaluate", "teacher-generator service", "evaluator service"]
+ASKERS = [
+    "generate",
+    "optimize",
+    "evaluate",
+    *(f"{name} service" for name in ("teacher-generator", "evaluator", "optimizer")),
+]
 STORE_USERS = [
     "controller",
     "install-test",

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.message import Message
 from rich.console import Console
 
+from stillhouse.artifacts.store import Store
 from stillhouse.cli.progress import LiveView, PlainView, describe, progress_lines
 from stillhouse.cli.summary import EMULATED, print_evaluations
 from stillhouse.controller.plan import Outcome, Plan, PlannedStep, StepState
@@ -112,7 +113,8 @@ def summary(result: GenerateRecordsResult, *providers: str) -> list[str]:
         done("evaluate", "evaluate", evaluated),
     )
     file = io.StringIO()
-    print_evaluations(Console(file=file, width=100), Plan(steps, (), Outcome.SUCCEEDED))
+    store = Store.open("memory://run-views")
+    print_evaluations(Console(file=file, width=100), Plan(steps, (), Outcome.SUCCEEDED), store)
     return file.getvalue().splitlines()
 
 

@@ -38,6 +38,19 @@ def test_what_an_object_is_called_does_not_matter_but_its_bytes_do(tmp_path: Pat
     assert a != c
 
 
+def test_rows_of_an_optimization_are_named_by_their_use(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(ROWS)
+    changes = {"train": {"uri": "rows.jsonl"}, "validation": {"synthesized": {"count": 2}}}
+    spec = spec_of(dataset={"imports": [{"synthesized": {"count": 2}}]}, optimization=changes)
+    inputs = bring_in(spec, Store.open("memory://inputs-optimization"), directory=tmp_path)
+    assert inputs.optimization_train is not None
+    assert inputs.optimization_validation is not None
+    assert (inputs.optimization_train.name, inputs.optimization_validation.name) == ("train.jsonl", "validation.jsonl")
+    (tmp_path / "rows.jsonl").unlink()
+    with pytest.raises(NotFound, match=r"^spec\.optimization\.train: "):
+        bring_in(spec, Store.open("memory://inputs-optimization"), directory=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("uri", "error", "said"),
     [

@@ -20,6 +20,7 @@ from stillhouse.spec.loading import parse_distillation
 from stillhouse.spec.models import Distillation
 
 FILES = {"rows.jsonl": b"rows\n", "stage.jsonl": b"stage\n", "concepts.jsonl": b"concepts\n", "held.jsonl": b"held\n"}
+TRIED = {"demos.jsonl": b"demos\n", "tried.jsonl": b"tried\n"}
 
 
 @pytest.fixture
@@ -88,6 +89,24 @@ def test_a_cluster_brings_in_the_same_inputs_without_files(folder: Path, store: 
     assert here.validation is not None
     assert cluster.validation.sha256 == here.validation.sha256
     assert cluster.base_directory == here.base_directory
+
+
+def test_rows_of_an_optimization_go_along(folder: Path, store: Store) -> None:
+    for name, data in TRIED.items():
+        (folder / name).write_bytes(data)
+    made = distillation(
+        dataset={"imports": [{"synthesized": {"count": 3}}]},
+        optimization={"train": {"uri": "demos.jsonl"}, "validation": {"uri": "tried.jsonl"}},
+    )
+    document = document_of(made, uploaded(made, store, folder))
+    named = {name: f"sha256:{hashlib.sha256(data).hexdigest()}" for name, data in TRIED.items()}
+    assert document["spec"]["optimization"] == {
+        "train": {"uri": named["demos.jsonl"]},
+        "validation": {"uri": named["tried.jsonl"]},
+    }
+    inputs = bring_in(parse_distillation(document, source="there").spec, store, directory=None)
+    brought = (inputs.optimization_train, inputs.optimization_validation)
+    assert [store.read_bytes(rows) for rows in brought if rows is not None] == list(TRIED.values())
 
 
 def test_what_was_uploaded_is_spared_by_the_collector(folder: Path, store: Store) -> None:

@@ -195,7 +195,7 @@ def test_the_schema_bounds_every_string_and_list() -> None:
 
 def test_samples_are_valid() -> None:
     samples = sorted((Path(__file__).parents[3] / "k8s" / "samples").glob("*.yaml"))
-    assert {sample.stem for sample in samples} >= {"quickstart", "imported", "vertex", "ollama", "hybrid"}
+    assert {sample.stem for sample in samples} >= {"quickstart", "imported", "vertex", "ollama", "hybrid", "optimized"}
     for sample in samples:
         distillation = load_distillation(sample)
         assert isinstance(distillation, Distillation)

@@ -7,7 +7,8 @@ from typing import Any
 
 from stillhouse.controller.cluster.view import View, gate_words
 from stillhouse.controller.plan import Outcome, PlannedStep, StepState, gates_passed
-from stillhouse.stages import EVALUATE
+from stillhouse.stages import EVALUATE, OPTIMIZE
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 
 Json = dict[str, Any]
 
@@ -41,7 +42,7 @@ def conditions(view: View) -> list[Condition]:
     step_of = view.plan.step
     return [
         _of_step("DatasetReady", step_of("dataset"), view),
-        Condition("Optimized", "False", "NotRequested", "no optimization is asked for"),
+        _optimized(view),
         _of_step("Trained", step_of("train"), view),
         _of_step("Exported", step_of("export"), view),
         _evaluated(view),
@@ -64,6 +65,17 @@ def _of_step(name: str, step: PlannedStep, view: View) -> Condition:
         case _:
             job = view.job(step)
             return Condition(name, "False", (job.state or step.state.value).capitalize(), job.note or step.message)
+
+
+def _optimized(view: View) -> Condition:
+    step = next((step for step in view.plan.steps if step.stage == OPTIMIZE.name), None)
+    if step is None:
+        return Condition("Optimized", "False", "NotRequested", "no optimization is asked for")
+    result = step.result(OptimizeResult)
+    if result is None:
+        return _of_step("Optimized", step, view)
+    scores = f"{result.baseline_score:.3f} with the role's own prompt, {result.score:.3f} with the program"
+    return Condition("Optimized", "True", "Done", scores)
 
 
 def _evaluated(view: View) -> Condition:

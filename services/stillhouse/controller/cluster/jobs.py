@@ -21,9 +21,11 @@ from stillhouse.controller.cluster.pods import (
 )
 from stillhouse.controller.cluster.settings import Settings
 from stillhouse.controller.plan import MAX_ATTEMPTS, PlannedStep
-from stillhouse.errors import EXIT_CHECK_FAILED, EXIT_PERMANENT, EXIT_USAGE
+from stillhouse.controller.teacher_requests import first_asked
+from stillhouse.errors import EXIT_CHECK_FAILED, EXIT_PERMANENT, EXIT_USAGE, InvalidArgument
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest
+from stillhouse.v1.optimizer_pb2 import OptimizeRequest
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
 from stillhouse.v1.teacher_pb2 import TeacherModel
 
@@ -44,7 +46,13 @@ KEY_DIGITS = 20
 _SPARED_SECONDS = 3600
 _GRACE_SECONDS = 120
 _DAY = 86_400
-_DEADLINE_SECONDS = {"generate": 7 * _DAY, "train": 7 * _DAY, "dataset": _DAY, "evaluate": 2 * _DAY}
+_DEADLINE_SECONDS = {
+    "generate": 7 * _DAY,
+    "train": 7 * _DAY,
+    "dataset": _DAY,
+    "optimize": 7 * _DAY,
+    "evaluate": 2 * _DAY,
+}
 # Not tried again: a permanent error, wrong usage, and what a shell or an interpreter that can't start exits with.
 _FAIL_AT_ONCE = [EXIT_CHECK_FAILED, EXIT_USAGE, EXIT_PERMANENT, 126, 127]
 
@@ -141,6 +149,23 @@ def ttl_patch() -> Json:
     return {"spec": {"ttlSecondsAfterFinished": _SPARED_SECONDS}}
 
 
+def check(spec: DistillationSpec) -> None:
+    """Raises InvalidArgument, naming the path, for what no pod could do: llama.cpp and DSPy lie in different images."""
+    wanted = spec.optimization
+    if wanted is None:
+        return
+    models = {"optimization.promptModel": wanted.prompt_model, "optimization.demoModel": wanted.demo_model}
+    if spec.optimizes_teacher:
+        models["dataset.teacher"] = first_asked(spec)
+    for place, model in models.items():
+        if model is not None and model.provider == "gguf":
+            raise InvalidArgument(
+                f"spec.{place}: on a cluster an optimizer asks no model in a file: serve it, and name provider student "
+                "with its HOST:PORT",
+                field=f"spec.{place}",
+            )
+
+
 def asks_teacher(step: PlannedStep) -> bool:
     """Whether the step's pod needs a teacher's credentials."""
     return bool(_teachers(step))
@@ -153,6 +178,8 @@ def _teachers(step: PlannedStep) -> list[TeacherModel]:
             return [stage.teacher for stage in request.stages if stage.HasField("teacher")]
         case EvaluateRequest() as request if request.HasField("teacher"):
             return [request.teacher]
+        case OptimizeRequest() as request:
+            return [model for _, model in request.ListFields() if isinstance(model, TeacherModel)]
         case _:
             return []
 

@@ -68,7 +68,7 @@ class DistillationMetrics(Collector):
             "records": _figure("stillhouse_distillation_records", "Records of the data set, so far"),
             "score": _figure("stillhouse_distillation_score", "Mean score of the student on held-out data"),
             "gap": _figure("stillhouse_distillation_gap", "(reference - student) / reference, of mean scores"),
-            "costUsd": _figure("stillhouse_distillation_cost_usd", "What the teacher's answers have cost"),
+            "costUsd": _figure("stillhouse_distillation_cost_usd", "What paid answers have cost"),
         }
         for of, status in statuses.items():
             stage.add_metric([*of, status.get("stage", "")], 1)

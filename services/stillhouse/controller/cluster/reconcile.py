@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from stillhouse.artifacts.store import Store
-from stillhouse.controller.cluster import deletion
+from stillhouse.controller.cluster import deletion, jobs
 from stillhouse.controller.cluster.api import DISTILLATIONS, EVENTS, Conflict, KubernetesApi
 from stillhouse.controller.cluster.backend import ClusterBackend
 from stillhouse.controller.cluster.events import event, happenings
@@ -125,6 +125,7 @@ class Reconciler:
         }
         distillation = parse_distillation(document, source=f"Distillation {run}")
         check(distillation.spec)
+        jobs.check(distillation.spec)
         store = self._store(body)
         return Subject(body, distillation, store, self._sources.inputs(run, distillation.spec, store))
 

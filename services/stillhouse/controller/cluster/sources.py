@@ -76,6 +76,10 @@ def _digest(spec: DistillationSpec, store: Store) -> str:
         ),
         None if dataset.validation is None else dataset.validation.model_dump(mode="json"),
     ]
+    if (wanted := spec.optimization) is not None:  # without one the digests are those of earlier controllers
+        sources += [
+            None if rows is None else rows.model_dump(mode="json") for rows in (wanted.train, wanted.validation)
+        ]
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -86,6 +90,8 @@ def _document(inputs: Inputs) -> dict[str, Any]:
         "stage_imports": [_json(artifact) for artifact in inputs.stage_imports],
         "validation": _json(inputs.validation),
         "base_directory": _json(inputs.base_directory),
+        "optimization_train": _json(inputs.optimization_train),
+        "optimization_validation": _json(inputs.optimization_validation),
     }
 
 
@@ -100,6 +106,8 @@ def _parsed(document: dict[str, Any]) -> Inputs:
         stage_imports=tuple(artifact(value) for value in document["stage_imports"]),
         validation=artifact(document["validation"]),
         base_directory=None if base is None else json_format.ParseDict(base, ArtifactSet()),
+        optimization_train=artifact(document.get("optimization_train")),
+        optimization_validation=artifact(document.get("optimization_validation")),
     )
 
 

@@ -18,6 +18,7 @@ from stillhouse.v1.common_pb2 import Progress
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult
 from stillhouse.v1.exporter_pb2 import ExportResult
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import TrainResult
 
@@ -107,6 +108,7 @@ def _figures(view: View) -> Json:
     steps = {step.name: step for step in view.plan.steps}
     dataset = steps["dataset"].result(BuildDatasetResult)
     generated = steps["generate"].result(GenerateRecordsResult) if "generate" in steps else None
+    optimized = steps["optimize"].result(OptimizeResult) if "optimize" in steps else None
     evaluation = steps["evaluate"].result(EvaluateResult)
     export = steps["export"].result(ExportResult)
     training = steps["train"].result(TrainResult)
@@ -115,10 +117,12 @@ def _figures(view: View) -> Json:
         if training
         else None
     )
+    paid = [made for made in (generated, optimized) if made is not None]
     artifacts = {
         "dataset": dataset and dataset.train,
         "adapter": adapter,
         "model": export and export.model,
+        "program": optimized and optimized.program,
         "evaluation": evaluation and evaluation.summary,
     }
     return {
@@ -126,7 +130,7 @@ def _figures(view: View) -> Json:
         "score": _decimal(evaluation.evaluation.scores.mean, 3) if evaluation else "",
         "gap": _decimal(evaluation.gap, 3) if evaluation else "",
         "serving": _serving_word(serving_condition(view)),
-        "costUsd": _decimal(generated.cost_usd, 4) if generated else "",
+        "costUsd": _decimal(sum(made.cost_usd for made in paid), 4) if paid else "",
         "artifacts": {name: _uri(view.store_uri, made) for name, made in artifacts.items() if made},
         "modelSha256": export.model.sha256 if export else "",
         "validationSha256": view.validation_sha256,

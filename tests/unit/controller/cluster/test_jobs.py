@@ -9,12 +9,15 @@ import pytest
 from fake_cluster import SETTINGS
 from made_jobs import GENERATE, RICH, STEPS, VERTEX, asked, containers, digest, made, pod
 from planned_world import ALL_STEPS, spec_of
-from stillhouse.controller.cluster.jobs import student_address, template_digest
+from stillhouse.controller.cluster.jobs import check, student_address, template_digest
 from stillhouse.controller.plan import PlannedStep
+from stillhouse.errors import InvalidArgument
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest
+from stillhouse.v1.optimizer_pb2 import OptimizeRequest
 
 OF_A_TEACHER = EvaluateRequest(teacher=VERTEX)
+OPTIMIZE = asked(OptimizeRequest(model=Artifact(sha256="7" * 64)), stage="optimize", service="optimizer")
 
 
 @pytest.mark.parametrize("name", ALL_STEPS)
@@ -85,6 +88,10 @@ def test_only_the_evaluation_of_a_model_has_a_student_beside_it(name: str) -> No
     [
         (asked(GENERATE, stage="generate", service="teacher_generator"), True),
         (asked(OF_A_TEACHER, stage="evaluate", service="evaluator"), True),
+        (asked(OptimizeRequest(teacher=VERTEX), stage="optimize", service="optimizer"), True),
+        (asked(OptimizeRequest(prompt_model=VERTEX), stage="optimize", service="optimizer"), True),
+        (asked(OptimizeRequest(demo_model=VERTEX), stage="optimize", service="optimizer"), True),
+        (OPTIMIZE, False),
         *[(STEPS[name], False) for name in ALL_STEPS],
     ],
 )
@@ -99,6 +106,25 @@ def test_a_teachers_credentials_are_in_its_pods_only(step: PlannedStep, teaches:
     assert ({"GOOGLE_CLOUD_PROJECT", "STILLHOUSE_EMULATOR_ENDPOINT"} <= names) is teaches
     text = str(spec.get("initContainers", ""))
     assert not any(word in text for word in ("teacher-key", "GOOGLE_CLOUD_PROJECT", "key-file", "/var/key"))
+
+
+def test_a_student_is_served_beside_the_optimization_of_its_prompt() -> None:
+    step = replace(OPTIMIZE, serves=Artifact(sha256="7" * 64))
+    spec = pod(step)
+    assert [container["name"] for container in spec["initContainers"]] == ["student"]
+    assert student_address(step) == "127.0.0.1:50051"
+    assert spec["containers"][0]["image"] == "slim:1"
+    assert spec["containers"][0]["command"][:3] == ["python", "-m", "stillhouse.optimizer"]
+    assert "initContainers" not in pod(OPTIMIZE)
+
+
+@pytest.mark.parametrize("place", ["promptModel", "demoModel"])
+def test_a_model_in_a_file_can_not_be_asked_by_an_optimizer_on_a_cluster(place: str) -> None:
+    spec = spec_of(optimization={place: {"provider": "gguf", "model": "m.gguf"}})
+    with pytest.raises(InvalidArgument, match=rf"^spec\.optimization\.{place}: .*provider student"):
+        check(spec)
+    check(spec_of(optimization={place: {"provider": "student", "model": "m", "endpoint": "h:1"}}))
+    check(spec_of())
 
 
 def test_making_a_job_changes_no_setting() -> None:

@@ -14,6 +14,7 @@ from stillhouse.controller.inputs import bring_in
 from stillhouse.controller.requests import Inputs
 from stillhouse.errors import InvalidArgument, NotFound
 from stillhouse.spec.models import DistillationSpec
+from stillhouse.spec.optimization import Optimization
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 
 ROW = b'{"concept": "x"}\n'
@@ -75,6 +76,11 @@ def test_another_run_and_another_source_are_brought_in_anew(store: Store, bucket
     changed = sources.inputs("team.x", named(bucket, **more), store)
     assert changed != sources.inputs("team.x", named(bucket), store)
     assert world.asked == 3
+    rows = {"uri": (bucket / "rows.jsonl").as_uri()}
+    for wanted in ({"train": rows}, {"validation": rows}):
+        spec = named(bucket).model_copy(update={"optimization": Optimization.model_validate(wanted)})
+        sources.inputs("team.x", spec, store)
+    assert world.asked == 5
 
 
 def test_what_has_nothing_to_do_with_sources_asks_nothing_again(store: Store, bucket: Path) -> None:
@@ -117,6 +123,8 @@ def test_a_source_that_can_not_be_had_is_not_written_down(store: Store) -> None:
             stage_imports=(None, Artifact(name="d", sha256="d" * 64), None),
             validation=Artifact(name="v", sha256="e" * 64),
             base_directory=ArtifactSet(files=[Artifact(name="f", sha256="f" * 64)]),
+            optimization_train=Artifact(name="t", sha256="1" * 64),
+            optimization_validation=Artifact(name="u", sha256="2" * 64),
         ),
     ],
 )

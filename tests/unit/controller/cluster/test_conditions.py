@@ -1,0 +1,79 @@
+"""The condition of an optimization, and what else a status says of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from planned_world import World, spec_of
+from stillhouse.controller.cluster.status import status_of
+from stillhouse.controller.cluster.view import View
+from stillhouse.controller.plan import Observation
+from stillhouse.controller.requests import Inputs
+from stillhouse.spec.status import DistillationStatus
+from stillhouse.v1.artifact_pb2 import Artifact
+
+Json = dict[str, Any]
+NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
+INPUTS = Inputs(concepts=Artifact(name="concepts.jsonl", sha256="c" * 64), stage_imports=(None,))
+TAUGHT = {"concepts": {"uri": "c.jsonl"}, "teacher": {"stages": [{}]}}
+
+
+def until(name: str, **changes: Any) -> World:
+    """Everything before that step is done."""
+    world = World(spec_of(**{"optimization": {}, **changes}))
+    for step in [step.name for step in world.plan().steps]:
+        if step == name:
+            break
+        world.finish(step)
+    return world
+
+
+def status(world: World) -> Json:
+    view = View(plan=world.plan(now=1e9), generation=1, store_uri="s3://s", suspended=False)
+    made = status_of(view, {}, now=NOW)
+    assert DistillationStatus.model_validate(made).model_dump(by_alias=True, exclude_none=True) == made
+    return made
+
+
+def optimized(world: World) -> tuple[str, str, str]:
+    (found,) = [entry for entry in status(world)["conditions"] if entry["type"] == "Optimized"]
+    return found["status"], found["reason"], found["message"]
+
+
+def test_without_an_optimization_none_is_asked_for() -> None:
+    world = until("evaluate", optimization=None)
+    assert optimized(world) == ("False", "NotRequested", "no optimization is asked for")
+    assert "program" not in status(world)["artifacts"]
+
+
+def test_it_waits_for_the_export_and_is_told_when_it_is_done() -> None:
+    assert optimized(until("train")) == ("False", "Waiting", "after export")
+    assert optimized(until("evaluate")) == (
+        "True",
+        "Done",
+        "0.700 with the role's own prompt, 0.800 with the program",
+    )
+
+
+def test_why_it_failed_is_its_message() -> None:
+    world = until("optimize")
+    key = world.plan().step("optimize").key
+    world.observations[key] = Observation(running=False, exit_code=65, message="0 of 4 answers can be read")
+    assert optimized(world) == ("False", "Failed", "0 of 4 answers can be read")
+
+
+def test_the_program_is_among_the_artifacts_and_its_cost_in_the_bill() -> None:
+    made = status(until("evaluate"))
+    assert made["artifacts"]["program"] == f"s3://s/blobs/sha256/{'c' * 64}"
+    assert made["costUsd"] == "0.2500"
+
+
+@pytest.mark.parametrize(("optimization", "cost"), [({}, "0.6500"), (None, "0.4000")])
+def test_the_bill_is_of_everybody_who_is_paid(optimization: Json | None, cost: str) -> None:
+    world = World(spec_of(dataset=TAUGHT, optimization=optimization), INPUTS)
+    for step in [step.name for step in world.plan().steps]:
+        world.finish(step)
+    assert status(world)["costUsd"] == cost
