@@ -241,8 +241,16 @@ def _show(screen: Console, metadata: dict[str, Any], output: Path) -> None:
         ("", f"stillhouse evaluate ... --program {output}"),
     ]
     screen.print(facts_table(facts))
+    if metadata["parameters"]["max_bootstrapped_demos"] and not _has_demos(metadata):
+        said = "no answer was good enough to be a demo: see --metric-threshold, or name a --demo-model"
+        screen.print(said, markup=False, soft_wrap=True)
     if best["score"] <= baseline["score"]:
         screen.print("nothing beat the role's own prompt: the program is that prompt", markup=False, soft_wrap=True)
+
+
+def _has_demos(metadata: dict[str, Any]) -> bool:
+    """Whether any candidate had a demo."""
+    return any(any(demos) for each in metadata["candidates"].values() for demos in each["demos"])
 
 
 def _ended(metadata: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
 
 from stillhouse.errors import StillhouseError
+from stillhouse.optimizer.journal import RunEnded
 
 NO_ANSWER = "no answer"
 UNREADABLE = "unreadable answer"
@@ -61,6 +62,7 @@ class Evaluations(BaseCallback):  # type: ignore[misc]
         self._on_row = on_row
         self._lock = Lock()
         self._running: _Running | None = None
+        self._over = False
         self.finished: list[Evaluation] = []
 
     @property
@@ -68,6 +70,15 @@ class Evaluations(BaseCallback):  # type: ignore[misc]
         """The best program on all validation rows; the earliest of equals."""
         full = [evaluation for evaluation in self.finished if evaluation.full]
         return max(full, key=lambda evaluation: evaluation.score) if full else None
+
+    def close(self) -> None:
+        """Ends the pass for the threads that DSPy leaves behind when a run ends: their next question is not put."""
+        self._over = True
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
+        """Raises RunEnded once the pass is over."""
+        if self._over:
+            raise RunEnded(None)
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """DSPy evaluates one program at a time."""

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Condition, Event, local
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 import dspy
 from dspy import lm15
 
 from stillhouse.artifacts.answers import AnswerLog, LoggedAnswer
-from stillhouse.errors import Cancelled, InvalidArgument, PermanentError, StillhouseError
+from stillhouse.errors import Cancelled, FailedPrecondition, InvalidArgument, PermanentError, StillhouseError
 from stillhouse.optimizer.logged_calls import cached_tokens, query_of, record_of
 
 REPLAY = "replay"
@@ -161,8 +161,8 @@ class Journal:
         except InvalidArgument as exc:
             raise self.end(RunEnded(exc)) from exc
         # A question that DSPy itself refused after it was found missing: nobody asks it any more.
-        if (dropped := vars(self._thread).pop("digest", None)) is not None:
-            self._land(dropped)
+        if (dropped := vars(self._thread).pop("asking", None)) is not None:
+            self._land(dropped[1])
         with self._changed:
             self._raise_if_ended()
             while digest in self._state.flying:
@@ -180,7 +180,7 @@ class Journal:
         if self._state.replay is not None and digest not in self._state.refusals:
             self._land(digest)
             raise self.end(RunEnded(None, REPLAY))
-        self._thread.query, self._thread.digest = query, digest
+        self._thread.asking = query, digest
         return None
 
     def put(self, request: Mapping[str, Any], value: Any, *_: Any) -> None:
@@ -195,7 +195,7 @@ class Journal:
         Raises RunEnded before the call where a limit is reached. A lm15 error that leaves it is a refusal of this
         question, for good; any other error ends the run.
         """
-        query, digest = self._thread.query, vars(self._thread).pop("digest")
+        query, digest = vars(self._thread).pop("asking", None) or _not_installed()
         reserved_usd, kept = 0.0, None
 
         def keep(answer: LoggedAnswer) -> LoggedAnswer:
@@ -260,6 +260,12 @@ class Journal:
         for name, (value, limit) in reached.items():
             if limit is not None and value > limit:
                 raise self.end(RunEnded(None, name))
+
+
+def _not_installed() -> NoReturn:
+    raise RunEnded(
+        FailedPrecondition("a model of an optimisation was asked past its journal, which keeps every answer")
+    )
 
 
 @contextmanager

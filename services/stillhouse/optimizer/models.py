@@ -170,7 +170,7 @@ def open_teacher_subject(model: TeacherModel, purse: Purse) -> Iterator[tuple[Te
     thread.start()
     stack = AsyncExitStack()
     try:
-        teacher = _in(loop, stack.enter_async_context(open_paid_teacher(model, purse)))
+        teacher = _in(loop, stack.enter_async_context(open_paid_teacher(model, purse, logged=False)))
         yield TeacherSubject(teacher, price_of(model, purse.prices) or FREE, model, loop), teacher
     finally:
         _in(loop, stack.aclose())

@@ -6,9 +6,10 @@ Called by the stage. It must not know how the models are reached or where a prog
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from stillhouse.errors import DataLoss
+from stillhouse.errors import DataLoss, FailedPrecondition
 from stillhouse.optimizer.evaluations import Evaluations
 from stillhouse.optimizer.journal import REPLAY, Journal, Usage, installed
 from stillhouse.optimizer.search import Found, Search, search
@@ -35,19 +36,18 @@ def optimize(plan: Search, role: Role, journal: Journal, *, report: Callable[[Pr
     Raises FailedPrecondition (few readable answers, an optimizer that fails), what the models and the metric raise,
     Cancelled, and DataLoss where the replay found another program.
     """
-    try:
-        with installed(journal):
-            found = search(plan, _telling(report, journal, "optimizing"))
-            program = _captured(found, role)
-            with journal.replay():
-                again = search(plan, lambda *_: None)
-    except Exception:
-        # DSPy takes SIGINT for itself, and breaks an evaluation off with an Exception of its own.
-        journal.raise_if_stopping()
-        raise
-    journal.raise_if_stopping()
-    whole = again.ended_by == (REPLAY if found.ended_by else "")
-    if not whole or program_bytes(_captured(again, role)) != program_bytes(program):
+    # In the main thread DSPy takes SIGINT for itself, and breaks evaluations off as if their rows had failed.
+    with ThreadPoolExecutor(1, thread_name_prefix="optimize") as apart:
+        return apart.submit(_optimize, plan, role, journal, report).result()
+
+
+def _optimize(plan: Search, role: Role, journal: Journal, report: Callable[[Progress], None]) -> Optimized:
+    with installed(journal):
+        found = search(plan, _telling(report, journal, "optimizing"))
+        program = _captured(found, role)
+        with journal.replay():
+            same = _makes(plan, role, program, ended_by=REPLAY if found.ended_by else "")
+    if not same:
         raise DataLoss(
             "a replay of this optimisation from its kept answers made another program, so none is written: the program "
             "or the metric does something at random, or the answer log lost an answer"
@@ -57,6 +57,15 @@ def optimize(plan: Search, role: Role, journal: Journal, *, report: Callable[[Pr
 
 def _captured(found: Found, role: Role) -> Program:
     return capture(found.best.program, role=role.name, role_version=role.version, probes=probes_of(role))
+
+
+def _makes(plan: Search, role: Role, program: Program, *, ended_by: str) -> bool:
+    """Whether the same search comes to the same program and the same end."""
+    try:
+        again = search(plan, lambda *_: None)
+    except FailedPrecondition:
+        return False
+    return again.ended_by == ended_by and program_bytes(_captured(again, role)) == program_bytes(program)
 
 
 def _telling(

@@ -50,12 +50,8 @@ class Scoring:
             *(each.reason for each in self._role.guards(self._inputs(example), outputs, self._role.guard_names)),
         ]
         parts = ", ".join(f"{name} {value:g}" for name, value in sorted(found.parts.items()))
-        said = f"The score is {found.score:.3f} of 1 ({parts})." + "".join(f" {problem}" for problem in wrong[:8])
+        said = f"The score is {found.score:.3f} of 1 ({parts})." + "".join(f" {problem}." for problem in wrong[:8])
         return dspy.Prediction(score=found.score, feedback=said)
-
-    def is_whole(self, prediction: dspy.Prediction) -> bool:
-        """Whether the answer satisfies the role's models."""
-        return not self._role.problems(self._outputs(prediction))
 
     def _is_demo(self, example: dspy.Example, prediction: dspy.Prediction, score: float) -> bool:
         outputs = self._outputs(prediction)

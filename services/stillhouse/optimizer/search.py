@@ -69,6 +69,8 @@ def search(plan: Search, on_row: Callable[[Evaluations, int, int], None]) -> Fou
             if ended.error is not None:
                 raise ended.error from ended
             ended_by = ended.limit
+        finally:
+            evaluations.close()
     best = evaluations.best
     if best is None:
         raise FailedPrecondition(

@@ -33,8 +33,8 @@ class Purse:
 
 
 @asynccontextmanager
-async def open_paid_teacher(model: TeacherModel, purse: Purse) -> AsyncIterator[PaidTeacher]:
-    """The teacher, closed afterwards.
+async def open_paid_teacher(model: TeacherModel, purse: Purse, *, logged: bool = True) -> AsyncIterator[PaidTeacher]:
+    """The teacher, closed afterwards; not `logged`: for who keeps every answer itself, and may ask the same twice.
 
     Raises InvalidArgument where the deadline is none, or the budget has a limit and the model no price, and what
     opening the provider raises.
@@ -51,7 +51,7 @@ async def open_paid_teacher(model: TeacherModel, purse: Purse) -> AsyncIterator[
     try:
         paid = PaidTeacher(
             teacher,
-            log=purse.log,
+            log=purse.log if logged else None,
             price=price,
             budget=purse.budget,
             pacer=Pacer(pace_of(model, teacher.slots)),

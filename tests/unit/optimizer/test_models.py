@@ -1,0 +1,105 @@
+"""The models of an optimisation: what is tried again, what is a refusal, and what they are called."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from dspy import lm15
+
+from scripted_subject import ScriptedSubject, at_random, response
+from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.artifacts.store import Store
+from stillhouse.errors import (
+    Cancelled,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    StillhouseError,
+    Unavailable,
+)
+from stillhouse.optimizer.journal import Journal, RunEnded, installed
+from stillhouse.optimizer.models import StudentSubject, language_model, teacher_name
+
+REQUEST = lm15.Request(model="m", messages=(lm15.Message.user("Why?"),))
+
+
+class ScriptedEngine:
+    """A StudentEngine whose calls fail with these errors, one after the other, and then succeed."""
+
+    def __init__(self, *errors: StillhouseError, as_error: type[lm15.LM15Error] = lm15.InvalidRequestError) -> None:
+        self.errors: Iterator[StillhouseError] = iter(errors)
+        self.as_error = as_error
+        self.calls = 0
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        self.calls += 1
+        if (error := next(self.errors, None)) is not None:
+            raise self.as_error(error.message) from error
+        return response("because")
+
+
+def student(engine: Any, *, patience_seconds: float = 30.0, stopping: threading.Event | None = None) -> StudentSubject:
+    return StudentSubject(engine, stopping=stopping or threading.Event(), patience_seconds=patience_seconds)
+
+
+def test_what_may_pass_is_tried_again() -> None:
+    engine = ScriptedEngine(Unavailable("away"), ResourceExhausted("busy", retry_after_seconds=0.1))
+    assert student(engine).ask(REQUEST).response.text == "because"
+    assert engine.calls == 3
+
+
+def test_patience_has_an_end() -> None:
+    engine = ScriptedEngine(*[Unavailable("away")] * 3)
+    with pytest.raises(Unavailable, match="away"):
+        student(engine, patience_seconds=0.1).ask(REQUEST)
+    assert engine.calls == 1
+
+
+def test_a_run_that_is_stopped_while_the_student_is_away_is_cancelled() -> None:
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(Cancelled, match="stopped while the student was away: away"):
+        student(ScriptedEngine(Unavailable("away")), stopping=stopping).ask(REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (InvalidArgument("9000 tokens", field="prompt"), lm15.InvalidRequestError),
+        (ResourceExhausted("9000 tokens do not fit a slot"), lm15.ContextLengthError),
+        (FailedPrecondition("now serves another model"), FailedPrecondition),
+        (PermissionDenied("the token is wrong"), PermissionDenied),
+    ],
+    ids=["too long", "no slot fits", "another model", "no permission"],
+)
+def test_what_concerns_one_question_is_refused_and_what_concerns_the_student_ends_the_run(
+    error: StillhouseError, raised: type[Exception]
+) -> None:
+    engine = ScriptedEngine(error)
+    with pytest.raises(raised, match=error.message):
+        student(engine).ask(REQUEST)
+    assert engine.calls == 1
+
+
+def test_a_teacher_whose_name_dspy_has_opinions_on_takes_its_own_settings(tmp_path: Path) -> None:
+    journal = Journal(AnswerLog(Store.open(str(tmp_path / "store"))))
+    teacher: Any = SimpleNamespace(identity="litellm:openai/gpt-5")
+    lm = language_model(teacher_name(teacher), ScriptedSubject(at_random), journal, max_tokens=500, temperature=0.5)
+    assert (lm.kwargs["max_tokens"], lm.kwargs["temperature"]) == (500, 0.5)
+    with installed(journal):
+        assert lm("Why?")
+
+
+def test_a_model_of_a_run_is_not_asked_past_its_journal(tmp_path: Path) -> None:
+    journal = Journal(AnswerLog(Store.open(str(tmp_path / "store"))))
+    subject = ScriptedSubject(at_random)
+    lm = language_model("scripted/one", subject, journal, max_tokens=500, temperature=0.5)
+    with pytest.raises(RunEnded, match="past its journal"):
+        lm("Why?", cache=False)
+    assert subject.asked == []
