@@ -61,6 +61,7 @@ UNSET = [
     changed(TAUGHT, {STAGES: [{"records": None, "until": 30}], "evaluation.teacher": True}),
     changed(IMPORTED, {"dataset.teacher": None, "dataset.concepts": None}),
     changed(IMPORTED, {"resources.train": {"requests": {"cpu": 1}, "limits": None, "tolerations": None}}),
+    changed(IMPORTED, {"student.training": {"schedule": None, "precision": None, "epochs": None}}),
 ]
 """Accepted: a null is as if the field was not there."""
 

@@ -7,6 +7,7 @@ Made of the models' JSON schema: structural, every value bounded, no defaults (t
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import Any
 
@@ -130,6 +131,10 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
         made["enum"] = [schema["const"]]
     if schema.get("nullable"):
         made["nullable"] = True
+        if values := made.pop("enum", None):
+            # The API server finds null in no enum, not even in one that lists it; a pattern is asked of strings alone.
+            made["pattern"] = f"^({'|'.join(map(re.escape, values))})$"
+            made["maxLength"] = max(map(len, values))
     if text := _description(schema):
         made["description"] = text
     if "items" in schema:
