@@ -185,12 +185,11 @@ def run_ours(work: Work) -> Measured:
     from stillhouse.artifacts.answers import AnswerLog
     from stillhouse.artifacts.store import Store
     from stillhouse.client.dspy import student_lm
-    from stillhouse.optimizer.compiling import Models
     from stillhouse.optimizer.journal import Journal
     from stillhouse.optimizer.models import StudentSubject, language_model
     from stillhouse.optimizer.optimization import optimize
+    from stillhouse.optimizer.plan import Models, Search
     from stillhouse.optimizer.scoring import Scoring
-    from stillhouse.optimizer.search import Search
     from stillhouse.roles.role import load_role
 
     role = load_role(ROLE)

@@ -57,7 +57,7 @@ class Evaluations(BaseCallback):  # type: ignore[misc]
     """All evaluations of one pass, in order."""
 
     def __init__(self, validation: Sequence[dspy.Example], on_row: Callable[[Evaluations, int, int], None]) -> None:
-        """`on_row` hears of every row: rows done of rows in all of the evaluation under way."""
+        """`on_row` hears of every row, rows done of rows in all of the evaluation under way; 0 of 0 between two."""
         self._validation = {id(example) for example in validation}
         self._on_row = on_row
         self._lock = Lock()
@@ -79,6 +79,11 @@ class Evaluations(BaseCallback):  # type: ignore[misc]
         """Raises RunEnded once the pass is over."""
         if self._over:
             raise RunEnded(None)
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: ARG002
+        """A call between two evaluations, for demos or instructions."""
+        if self._running is None and not self._over:
+            self._on_row(self, 0, 0)
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """DSPy evaluates one program at a time."""

@@ -8,12 +8,12 @@ from importlib.metadata import version
 from typing import Any
 
 import dspy
-import rfc8785
 
 from stillhouse.artifacts.digests import without_execution_fields
 from stillhouse.optimizer.evaluations import Evaluation
 from stillhouse.optimizer.optimization import Optimized
 from stillhouse.optimizer.options import Options
+from stillhouse.programs.values import as_json
 from stillhouse.roles.role import Role
 from stillhouse.v1.optimizer_pb2 import OptimizeRequest
 
@@ -134,12 +134,11 @@ def _place(known: list[Any], value: Any) -> int:
 
 
 def _plain(demo: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: demo[name] if _is_json(demo[name]) else str(demo[name]) for name in demo}
+    return {name: _shown(demo[name]) for name in demo}
 
 
-def _is_json(value: Any) -> bool:
+def _shown(value: Any) -> Any:
     try:
-        rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError:
-        return False
-    return True
+        return as_json(value)
+    except ValueError:
+        return str(value)

@@ -122,7 +122,7 @@ class TeacherSubject:
     def __init__(
         self, teacher: PaidTeacher, price: Price, model: TeacherModel, loop: asyncio.AbstractEventLoop
     ) -> None:
-        """Made by `open_teacher_model`."""
+        """Made by `open_teacher_subject`."""
         self._teacher = teacher
         self._price = price
         self._model = model

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from stillhouse.errors import DataLoss, FailedPrecondition
 from stillhouse.optimizer.evaluations import Evaluations
 from stillhouse.optimizer.journal import REPLAY, Journal, Usage, installed
-from stillhouse.optimizer.search import Found, Search, search
+from stillhouse.optimizer.plan import Search
+from stillhouse.optimizer.search import Found, search
 from stillhouse.programs.document import program_bytes
 from stillhouse.programs.dspy_programs import capture
 from stillhouse.programs.guidance import probes_of
@@ -43,7 +44,7 @@ def optimize(plan: Search, role: Role, journal: Journal, *, report: Callable[[Pr
 
 def _optimize(plan: Search, role: Role, journal: Journal, report: Callable[[Progress], None]) -> Optimized:
     with installed(journal):
-        found = search(plan, _telling(report, journal, "optimizing"))
+        found = search(plan, _telling(report, journal))
         program = _captured(found, role)
         with journal.replay():
             same = _makes(plan, role, program, ended_by=REPLAY if found.ended_by else "")
@@ -68,9 +69,7 @@ def _makes(plan: Search, role: Role, program: Program, *, ended_by: str) -> bool
     return again.ended_by == ended_by and program_bytes(_captured(again, role)) == program_bytes(program)
 
 
-def _telling(
-    report: Callable[[Progress], None], journal: Journal, message: str
-) -> Callable[[Evaluations, int, int], None]:
+def _telling(report: Callable[[Progress], None], journal: Journal) -> Callable[[Evaluations, int, int], None]:
     def tell(evaluations: Evaluations, done: int, total: int) -> None:
         number = len(evaluations.finished)
         usage = journal.usage
@@ -82,14 +81,15 @@ def _telling(
         }
         if (best := evaluations.best) is not None:
             figures |= {"baseline_score": evaluations.finished[0].score, "best_score": best.score}
-        report(
-            Progress(
-                message="the role's own prompt" if number == 0 else f"{message}, candidate {number}",
-                done=done,
-                total=total,
-                unit="rows",
-                figures=figures,
-            )
-        )
+        progress = Progress(message=_doing(number, total), done=done, total=total, unit="rows", figures=figures)
+        if not total:
+            progress.done, progress.unit = usage.calls, "calls"
+        report(progress)
 
     return tell
+
+
+def _doing(number: int, rows: int) -> str:
+    if not rows:
+        return "making demos and instructions"
+    return f"candidate {number}" if number else "the role's own prompt"

@@ -73,7 +73,8 @@ def options_of(request: OptimizeRequest, *, validation_rows: int, answered: bool
     bootstrapped = given.max_bootstrapped_demos if given.HasField("max_bootstrapped_demos") else _DEMOS
     labeled = given.max_labeled_demos if given.HasField("max_labeled_demos") else bootstrapped
     labeled = labeled if answered else 0
-    candidates, rows = _candidates(request, validation_rows)
+    by_auto = not (given.HasField("num_candidates") or given.HasField("num_trials"))
+    candidates, rows = _candidates(request, validation_rows, by_auto=by_auto)
     _check_range("num_candidates", candidates, 1, 100)
     _check_range("max_bootstrapped_demos", bootstrapped, 0, 32)
     _check_range("max_labeled_demos", labeled, 0, 32)
@@ -86,7 +87,7 @@ def options_of(request: OptimizeRequest, *, validation_rows: int, answered: bool
     trials = given.num_trials if given.HasField("num_trials") else _usual_trials(candidates, zero_shot=zero_shot)
     _check_range("num_trials", trials, 1, 1000)
     size = given.minibatch_size if given.HasField("minibatch_size") else _MINIBATCH_SIZE
-    minibatch = _minibatch(request, rows, size)
+    minibatch = _minibatch(request, rows, size, by_auto=by_auto)
     steps = given.minibatch_full_eval_steps if given.HasField("minibatch_full_eval_steps") else _FULL_EVALUATION_STEPS
     _check_range("minibatch_size", size, 1, 100_000)
     _check_range("minibatch_full_eval_steps", steps, 1, 1000)
@@ -99,7 +100,7 @@ def options_of(request: OptimizeRequest, *, validation_rows: int, answered: bool
     return Options(
         optimizer=optimizer,
         # As MIPROv2's auto does it: demos are worth more of the search than instructions.
-        instruction_candidates=candidates // 2 if given.auto and not zero_shot else candidates,
+        instruction_candidates=candidates // 2 if by_auto and not zero_shot else candidates,
         demo_candidates=candidates,
         trials=trials,
         validation_rows=rows,
@@ -114,16 +115,15 @@ def options_of(request: OptimizeRequest, *, validation_rows: int, answered: bool
     )
 
 
-def _candidates(request: OptimizeRequest, validation_rows: int) -> tuple[int, int]:
+def _candidates(request: OptimizeRequest, validation_rows: int, *, by_auto: bool) -> tuple[int, int]:
     given = request.options
-    numbers = given.HasField("num_candidates") or given.HasField("num_trials")
-    if given.auto and numbers:
+    if given.auto and not by_auto:
         raise InvalidArgument(
             f"auto={given.auto} decides num_candidates and num_trials: name it or them", field="options.auto"
         )
-    if numbers and not given.HasField("num_candidates"):
-        raise InvalidArgument("num_trials needs num_candidates", field="options.num_candidates")
-    if numbers:
+    if not by_auto:
+        if not given.HasField("num_candidates"):
+            raise InvalidArgument("num_trials needs num_candidates", field="options.num_candidates")
         return given.num_candidates, validation_rows
     auto = given.auto or "light"
     if auto not in AUTO:
@@ -137,10 +137,10 @@ def _usual_trials(candidates: int, *, zero_shot: bool) -> int:
     return max(1, int(max(2 * variables * math.log2(candidates), 1.5 * candidates)))
 
 
-def _minibatch(request: OptimizeRequest, rows: int, size: int) -> bool:
+def _minibatch(request: OptimizeRequest, rows: int, size: int, *, by_auto: bool) -> bool:
     given = request.options
     if not given.HasField("minibatch"):
-        return rows > max(size, _MINIBATCH_FROM if not given.HasField("num_candidates") else 0)
+        return rows > max(size, _MINIBATCH_FROM if by_auto else 0)
     if given.minibatch and size > rows:
         raise InvalidArgument(
             f"minibatch_size {size} is more than the {rows} validation rows; say less, or leave minibatch out",

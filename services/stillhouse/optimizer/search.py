@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,11 @@ from pathlib import Path
 import dspy
 
 from stillhouse.errors import FailedPrecondition
-from stillhouse.optimizer.compiling import Models, compile_program
+from stillhouse.optimizer.compiling import compile_program
 from stillhouse.optimizer.evaluations import NO_ANSWER, REFUSED, TOO_LONG, UNREADABLE, Evaluation, Evaluations
 from stillhouse.optimizer.journal import RunEnded
-from stillhouse.optimizer.options import Options
+from stillhouse.optimizer.plan import Search
 from stillhouse.optimizer.proposing import ProposalAdapter
-from stillhouse.optimizer.scoring import Scoring
 
 _REMEDIES = {
     NO_ANSWER: "see whether this is the model you mean, and give its answers more max_tokens",
@@ -29,21 +28,6 @@ _REMEDIES = {
     TOO_LONG: "serve the student with more context a slot",
     REFUSED: "the model's own message says why",
 }
-
-
-@dataclass(frozen=True)
-class Search:
-    """Everything that decides what is found, but for the answers."""
-
-    program: Callable[[], dspy.Module]
-    """Makes the role's own program."""
-    options: Options
-    models: Models
-    scoring: Scoring
-    train: Sequence[dspy.Example]
-    validation: Sequence[dspy.Example]
-    min_baseline_valid: float
-    """Least fraction of readable answers to the role's own prompt, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +73,7 @@ def _run(plan: Search, evaluations: Evaluations) -> None:
     wanted = plan.options.metric_threshold
     plan.scoring.threshold = baseline.score if wanted is None else wanted
     try:
-        compiled = compile_program(
-            program, plan.options, plan.models, plan.scoring, train=plan.train, validation=plan.validation
-        )
+        compiled = compile_program(program, plan)
     except Exception as exc:  # whatever an optimizer raises: it is a library of its own
         raise FailedPrecondition(
             f"{plan.options.optimizer} failed ({type(exc).__name__}: {' '.join(str(exc).split())[:500]}); a larger "

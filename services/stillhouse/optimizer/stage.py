@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import dspy
 
@@ -19,16 +19,16 @@ from stillhouse.client.settings import StudentSettings
 from stillhouse.client.student import StudentClient
 from stillhouse.client.waiting import wait_until_ready
 from stillhouse.errors import FailedPrecondition, InvalidArgument
-from stillhouse.optimizer.compiling import Models
 from stillhouse.optimizer.journal import Journal, Limits
 from stillhouse.optimizer.metadata import DataSet, Names, metadata_document, versions
 from stillhouse.optimizer.models import StudentSubject, Subject, language_model, open_teacher_subject, teacher_name
 from stillhouse.optimizer.optimization import Optimized, optimize
 from stillhouse.optimizer.options import options_of
+from stillhouse.optimizer.plan import Models, Search
 from stillhouse.optimizer.rows import are_answered, check_apart, read_examples
 from stillhouse.optimizer.scoring import Scoring
-from stillhouse.optimizer.search import Search
 from stillhouse.programs.document import json_bytes, program_bytes
+from stillhouse.programs.folder import DIGEST, METADATA_FILE, PROGRAM_FILE
 from stillhouse.roles.metric_reference import load_metric
 from stillhouse.roles.requested import check_version
 from stillhouse.roles.role import Role, load_role
@@ -207,13 +207,12 @@ def _source(request: OptimizeRequest, which: str) -> str:
     return named or getattr(request, which).name or which
 
 
-def _commit(context: JobContext, optimized: Optimized, document: Mapping[str, object]) -> OptimizeResult:
+def _commit(context: JobContext, optimized: Optimized, document: Mapping[str, Any]) -> OptimizeResult:
     program = context.store.put_bytes(
-        program_bytes(optimized.program), name="program.json", media_type=_JSON, producer_key=context.key
+        program_bytes(optimized.program), name=PROGRAM_FILE, media_type=_JSON, producer_key=context.key
     )
-    metadata = {**json.loads(json.dumps(document)), "program_sha256": program.sha256}
     described = context.store.put_bytes(
-        json_bytes(metadata), name="metadata.json", media_type=_JSON, producer_key=context.key
+        json_bytes({**document, DIGEST: program.sha256}), name=METADATA_FILE, media_type=_JSON, producer_key=context.key
     )
     found, usage = optimized.found, optimized.usage
     return OptimizeResult(

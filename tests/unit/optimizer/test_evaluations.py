@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dspy
@@ -14,7 +15,6 @@ from scripted_subject import (
     QuizPredict,
     ScriptedSubject,
     in_fields,
-    options,
     quiz_rows,
     quiz_search,
     scripted_lm,
@@ -207,19 +207,14 @@ def test_gepas_minibatches_count_unreadable_answers_and_are_never_full(journal: 
 
     validation = quiz_rows(3, start=100)
     evaluations = Evaluations(validation, Told())
-    plan = quiz_search(journal, ScriptedSubject(script), validation=validation)
+    plan = quiz_search(
+        journal, ScriptedSubject(script), validation=validation, optimizer=Optimizer.GEPA, validation_rows=3
+    )
     with (
         installed(journal),
         dspy.context(lm=plan.models.task, callbacks=[evaluations], adapter=ProposalAdapter(), disable_history=True),
     ):
-        compile_program(
-            QuizPredict(),
-            options(optimizer=Optimizer.GEPA, validation_rows=3),
-            plan.models,
-            plan.scoring,
-            train=quiz_rows(3),
-            validation=validation,
-        )
+        compile_program(QuizPredict(), replace(plan, train=quiz_rows(3)))
     full = [each for each in evaluations.finished if each.full]
     minibatches = [each for each in evaluations.finished if not each.full]
     assert {each.score for each in full} == {1.0}

@@ -28,10 +28,10 @@ def resolved(
 
 
 def test_without_a_word_it_is_dspys_light_run() -> None:
-    found = resolved(400)
-    assert found == Options(
+    assert resolved(400) == resolved(400, auto="light")
+    assert resolved(400) == Options(
         optimizer=Optimizer.MIPRO_V2,
-        instruction_candidates=found.instruction_candidates,
+        instruction_candidates=3,
         demo_candidates=6,
         trials=10,
         validation_rows=100,

@@ -277,7 +277,11 @@ def test_progress_tells_rows_scores_and_calls(store: Store) -> None:
     assert told[-1].figures["best_score"] == run.found.best.score
     assert told[-1].figures["baseline_score"] == run.found.baseline.score
     assert told[-1].figures["calls"] == run.usage.calls
-    assert all(each.done <= each.total for each in told)
+    rows, calls = ([each for each in told if each.unit == unit] for unit in ("rows", "calls"))
+    assert all(each.done <= each.total for each in rows)
+    assert {each.message for each in calls} == {"making demos and instructions"}
+    assert [each.done for each in calls] == sorted(each.done for each in calls)
+    assert 8 < calls[0].done < calls[-1].done
 
 
 def test_demos_are_answers_at_least_as_good_as_the_baseline_unless_said_otherwise(store: Store) -> None:
