@@ -65,7 +65,7 @@ def result_of(step_name: str, *, passed: bool) -> Message:
             return GenerateRecordsResult(records=blob("a"), record_count=50, cost_usd=0.4)
         case "evaluate-teacher":
             return EvaluateResult(
-                passed=True, summary=blob("b"), evaluation=Evaluation(scores=ScoreStatistics(mean=0.95))
+                passed=True, summary=blob("b"), evaluation=Evaluation(scores=ScoreStatistics(mean=0.95)), cost_usd=0.125
             )
         case "optimize":
             return OptimizeResult(program=blob("c"), baseline_score=0.7, score=0.8, cost_usd=0.25)

@@ -133,7 +133,7 @@ def test_rows_in_both_sets_and_no_rows_are_refused(
     both = write_rows(tmp_path / "both.jsonl", *read_rows(rows[0]), read_rows(rows[1])[0])
     outcome = optimize("--model", "emulator:m", train=both)
     assert outcome.code == 65
-    assert f"1 of 6 rows of {rows[1]} have a concept that is in {both} too" in outcome.err.replace("\n", " ")
+    assert f"{rows[1]}: 1 of 6 rows have a concept that is in {both} too" in outcome.err.replace("\n", " ")
     empty = write_rows(tmp_path / "empty.jsonl")
     outcome = optimize("--model", "emulator:m", train=empty)
     assert outcome.code == 65

@@ -158,7 +158,9 @@ def test_a_run_that_began_with_other_versions_is_not_gone_on_with(store: Store, 
         ({"metric": "leaf_metrics:failing"}, "ZeroDivisionError: a bug of the user's"),
         ({"metric": "leaf_metrics:missing"}, "no function 'missing'"),
         ({"train": "empty"}, "train.jsonl has no rows"),
-        ({"train": "validation"}, "5 of 5 rows of validation.jsonl have a concept that is in validation.jsonl too"),
+        ({"train": "validation"}, "validation.jsonl: 5 of 5 rows have a concept that is in validation.jsonl too"),
+        ({"held_out": "train"}, "the held-out rows: 3 of 3 rows have a concept that is in train.jsonl too"),
+        ({"held_out": "validation"}, "the held-out rows: 5 of 5 rows have a concept that is in validation.jsonl too"),
         ({"model": None}, "a model or a teacher"),
         ({"max_tokens": 0}, "max_tokens 0"),
         ({"max_cost_usd": -1.0}, "max_cost_usd -1 is below 0"),
@@ -176,10 +178,9 @@ def test_a_bad_request_is_permanent_and_says_what_is_wrong(
 
     with served(student) as server:
         request = request_for(store, server.address)
-        if fields.get("train") == "empty":
-            fields = {"train": store.put_bytes(b"", name="train.jsonl")}
-        if fields.get("train") == "validation":
-            fields = {"train": request.validation}
+        for name in {"train", "held_out"} & fields.keys():
+            empty = store.put_bytes(b"", name="train.jsonl")
+            fields = {name: getattr(request, fields[name], empty)}
         request = request_for(store, server.address, **fields)
         context = JobContext(store, "0" * 64, Path("unused"))
         with pytest.raises(StillhouseError, match=words) as refused:

@@ -15,7 +15,7 @@ from stillhouse.spec.sources import Import
 from stillhouse.spec.values import number
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
-from stillhouse.v1.evaluator_pb2 import CONSTRAINT_KIND_NONE
+from stillhouse.v1.evaluator_pb2 import CONSTRAINT_KIND_NONE, EvaluateResult
 from stillhouse.v1.optimizer_pb2 import (
     PROMPT_OPTIMIZER_BOOTSTRAP_FEW_SHOT,
     PROMPT_OPTIMIZER_GEPA,
@@ -36,28 +36,34 @@ _DEMOS = ("max_bootstrapped_demos", "max_labeled_demos")
 _DECIMALS = ("metric_threshold", "init_temperature")
 
 
+def asks_paid_models(wanted: Optimization) -> bool:
+    """Whether others than the student propose or write demos."""
+    return wanted.prompt_model is not None or wanted.demo_model is not None
+
+
 def for_student(
     spec: DistillationSpec,
     wanted: Optimization,
     inputs: Inputs,
     dataset: BuildDatasetResult,
     model: Artifact,
-    generated: GenerateRecordsResult | None,
+    paid: Sequence[GenerateRecordsResult | EvaluateResult],
 ) -> OptimizeRequest:
     """The prompt of the exported student, under the constraint that the gates hold for.
 
     Rows that the spec does not name are the data set's: training rows make demos, tuning rows score candidates.
-    Whoever is paid gets what the generation left of the budget.
+    A paid model gets what is left of the budget by what was `paid` before.
     """
     request = _request(spec, wanted)
-    if wanted.prompt_model is not None or wanted.demo_model is not None:
-        _limit_cost(request, budget_left(spec, generated.cost_usd if generated is not None else 0.0))
+    if asks_paid_models(wanted):
+        _limit_cost(request, budget_left(spec, *(result.cost_usd for result in paid)))
     request.model.CopyFrom(model)
     request.constraint = requests.CONSTRAINTS[spec.evaluation.constraints[0]]
     request.max_tokens = spec.evaluation.max_tokens
     request.temperature = number(spec.evaluation.temperature)
     request.train.CopyFrom(inputs.optimization_train or dataset.train)
     request.validation.CopyFrom(inputs.optimization_validation or dataset.tuning)
+    request.held_out.CopyFrom(dataset.validation)
     request.train_source = _source(wanted.train, "the data set's training rows")
     request.validation_source = _source(wanted.validation, "the data set's tuning rows")
     return request
@@ -74,6 +80,8 @@ def for_teacher(spec: DistillationSpec, wanted: Optimization, inputs: Inputs) ->
     request.temperature = number(stage.temperature)
     request.train.CopyFrom(inputs.optimization_train or Artifact())
     request.validation.CopyFrom(inputs.optimization_validation or Artifact())
+    if inputs.validation is not None:
+        request.held_out.CopyFrom(inputs.validation)
     request.train_source = _source(wanted.train, "")
     request.validation_source = _source(wanted.validation, "")
     return request

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -82,7 +82,10 @@ def steps_of(spec: DistillationSpec, inputs: Inputs, manifests: ManifestReader) 
     if compares_with_base(spec):
         yield base_export_step
         base_export = _result(base_export_step, ExportResult, manifests)
-    prompt_step = _student_optimization(spec, inputs, dataset, export, generated)
+    evaluated = _result(teacher_step, EvaluateResult, manifests)
+    paid = [result for result in (generated, evaluated) if result is not None]
+    is_settled = teacher_step is None or evaluated is not None
+    prompt_step = _student_optimization(spec, inputs, dataset, export, paid, is_settled=is_settled)
     yield from _evaluations(spec, dataset, _Models(export, base_export), teacher_step, prompt_step, manifests)
 
 
@@ -157,14 +160,20 @@ def _student_optimization(
     inputs: Inputs,
     dataset: BuildDatasetResult,
     export: ExportResult | None,
-    generated: GenerateRecordsResult | None,
+    paid: Sequence[GenerateRecordsResult | EvaluateResult],
+    *,
+    is_settled: bool,
 ) -> Step | None:
-    """The search for the student's prompt, if the spec wants it."""
-    if spec.optimization is None or spec.optimizes_teacher:
+    """The search for the student's prompt, if the spec wants it; on a budget not before all else `is_settled`."""
+    wanted = spec.optimization
+    if wanted is None or spec.optimizes_teacher:
         return None
     if export is None:
         return Step("optimize", stages.OPTIMIZE, None, "export")
-    request = optimization_requests.for_student(spec, spec.optimization, inputs, dataset, export.model, generated)
+    on_budget = spec.budget.max_cost_usd is not None and optimization_requests.asks_paid_models(wanted)
+    if on_budget and not is_settled:
+        return Step("optimize", stages.OPTIMIZE, None, "evaluate-teacher")
+    request = optimization_requests.for_student(spec, wanted, inputs, dataset, export.model, paid)
     return Step("optimize", stages.OPTIMIZE, request, serves=export.model)
 
 

@@ -67,6 +67,8 @@ class Measured:
     gates: Sequence[GateResult]
     document: dict[str, Any]
     """The summary, as EVAL.json has it."""
+    cost_usd: float = 0.0
+    """What the answers cost when they were paid for; a student's cost nothing."""
 
     @property
     def passed(self) -> bool:

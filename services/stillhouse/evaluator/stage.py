@@ -150,4 +150,5 @@ def _commit(context: JobContext, measured: Measured) -> EvaluateResult:
         passed=measured.passed,
         rows=rows,
         summary=summary,
+        cost_usd=measured.cost_usd,
     )

@@ -139,4 +139,4 @@ def measure_teacher(
     with teaching(model, plan.role, purse, stopping=stopping) as subject:
         measured = measure(plan, subject, report=subject.reporting(report), stopping=stopping, patience=FINAL)
         document = {**measured.document, "teacher": subject.address, "cost_usd": subject.cost_usd}
-        return replace(measured, document=document)
+        return replace(measured, document=document, cost_usd=subject.cost_usd)

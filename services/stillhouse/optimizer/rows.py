@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import dspy
 
@@ -35,16 +36,22 @@ def are_answered(examples: Sequence[dspy.Example], role: Role) -> bool:
     return any(name in example for example in examples for name in role.output_fields)
 
 
-def check_apart(
-    train: Sequence[dspy.Example], validation: Sequence[dspy.Example], role: Role, *, sources: tuple[str, str]
-) -> None:
-    """Raises InvalidArgument where an input group is in both: its demos would give the answer away."""
-    groups = {role.group_key(example.toDict()) for example in train}
-    common = [row for row in validation if role.group_key(row.toDict()) in groups]
+@dataclass(frozen=True)
+class Rows:
+    """Examples, and what their user calls them."""
+
+    source: str
+    examples: Sequence[dspy.Example]
+
+
+def check_apart(shown: Rows, judged: Rows, role: Role) -> None:
+    """Raises InvalidArgument where an input group is in both: what was shown gives away what is judged."""
+    groups = {role.group_key(example.toDict()) for example in shown.examples}
+    common = [row for row in judged.examples if role.group_key(row.toDict()) in groups]
     if common:
         first = str(common[0][role.group_field])
         raise InvalidArgument(
-            f"{len(common)} of {len(validation)} rows of {sources[1]} have a {role.group_field} that is in {sources[0]}"
-            f" too, the first {first[:80]!r}: take them out of one (stillhouse dataset check finds them)",
+            f"{judged.source}: {len(common)} of {len(judged.examples)} rows have a {role.group_field} that is in "
+            f"{shown.source} too, the first {first[:80]!r}; take them out of one (stillhouse dataset check finds them)",
             field="train",
         )

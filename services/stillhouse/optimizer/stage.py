@@ -25,7 +25,7 @@ from stillhouse.optimizer.models import StudentSubject, Subject, language_model,
 from stillhouse.optimizer.optimization import Optimized, optimize
 from stillhouse.optimizer.options import options_of
 from stillhouse.optimizer.plan import Models, Search
-from stillhouse.optimizer.rows import are_answered, check_apart, read_examples
+from stillhouse.optimizer.rows import Rows, are_answered, check_apart, read_examples
 from stillhouse.optimizer.scoring import Scoring
 from stillhouse.programs.document import json_bytes, program_bytes
 from stillhouse.programs.folder import DIGEST, METADATA_FILE, PROGRAM_FILE
@@ -35,6 +35,7 @@ from stillhouse.roles.role import Role, load_role
 from stillhouse.rpc.operation import JobContext
 from stillhouse.teachers.budget import Budget
 from stillhouse.teachers.purse import Purse
+from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.evaluator_pb2 import CONSTRAINT_KIND_NONE, CONSTRAINT_KIND_ROLE_GRAMMAR
 from stillhouse.v1.optimizer_pb2 import OptimizeRequest, OptimizeResult
 from stillhouse.v1.teacher_pb2 import TeacherModel
@@ -54,10 +55,9 @@ def run(
     role = load_role(request.role.name)
     check_version(role, request.role)
     _check(request)
-    train = read_examples(context.store.open_lines(request.train), role, source=_source(request, "train"))
-    rows = read_examples(context.store.open_lines(request.validation), role, source=_source(request, "validation"))
-    check_apart(train, rows, role, sources=(_source(request, "train"), _source(request, "validation")))
-    options = options_of(request, validation_rows=len(rows), answered=are_answered(train, role))
+    train, validation = _read_rows(context, request, role)
+    rows = validation.examples
+    options = options_of(request, validation_rows=len(rows), answered=are_answered(train.examples, role))
     journal = Journal(
         AnswerLog(context.store),
         limits=_limits(request),
@@ -73,7 +73,7 @@ def run(
             options=options,
             models=models,
             scoring=scoring,
-            train=train,
+            train=train.examples,
             validation=rows[: options.validation_rows],
             min_baseline_valid=request.min_baseline_valid,
         )
@@ -84,8 +84,8 @@ def run(
         options,
         optimized,
         names=names,
-        train=DataSet(_source(request, "train"), request.train.sha256, len(train)),
-        validation=DataSet(_source(request, "validation"), request.validation.sha256, len(rows)),
+        train=DataSet(train.source, request.train.sha256, len(train.examples)),
+        validation=DataSet(validation.source, request.validation.sha256, len(rows)),
         seconds=context.elapsed_seconds(),
     )
     return _commit(context, optimized, document)
@@ -108,6 +108,22 @@ def _check(request: OptimizeRequest) -> None:
         raise InvalidArgument(
             f"min_baseline_valid {request.min_baseline_valid:g} is not within 0 and 1", field="min_baseline_valid"
         )
+
+
+def _read_rows(context: JobContext, request: OptimizeRequest, role: Role) -> tuple[Rows, Rows]:
+    """Training and validation rows, with nothing in common and nothing of the rows that are held out."""
+
+    def rows(artifact: Artifact, source: str) -> Rows:
+        return Rows(source, read_examples(context.store.open_lines(artifact), role, source=source))
+
+    train = rows(request.train, _source(request, "train"))
+    validation = rows(request.validation, _source(request, "validation"))
+    check_apart(train, validation, role)
+    if request.HasField("held_out"):
+        held_out = rows(request.held_out, "the held-out rows")
+        check_apart(train, held_out, role)
+        check_apart(validation, held_out, role)
+    return train, validation
 
 
 def _limits(request: OptimizeRequest) -> Limits:

@@ -66,8 +66,8 @@ class Optimization(SpecModel):
     train: Import | None = None
     """Rows whose answers become demos; default for a student: the data set's training rows."""
     validation: Import | None = None
-    """Rows that every candidate is scored on; default for a student: the data set's tuning rows. Those that the gates
-    are held to are never used."""
+    """Rows that every candidate is scored on; default for a student: the data set's tuning rows. Neither may
+    have an input of the rows that the gates are held to."""
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:

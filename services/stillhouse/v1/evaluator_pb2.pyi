@@ -342,9 +342,12 @@ class EvaluateResult(_message.Message):
     PASSED_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    COST_USD_FIELD_NUMBER: _builtins.int
     gap: _builtins.float
     """(reference - mean) / reference; 0 where there is no reference."""
     passed: _builtins.bool
+    cost_usd: _builtins.float
+    """What the answers cost when they were paid for; 0 for a student's."""
     @_builtins.property
     def evaluation(self) -> Global___Evaluation: ...
     @_builtins.property
@@ -366,10 +369,11 @@ class EvaluateResult(_message.Message):
         passed: _builtins.bool = ...,
         rows: _artifact_pb2.Artifact | None = ...,
         summary: _artifact_pb2.Artifact | None = ...,
+        cost_usd: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "rows", b"rows", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evaluation", b"evaluation", "gap", b"gap", "gates", b"gates", "passed", b"passed", "rows", b"rows", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_usd", b"cost_usd", "evaluation", b"evaluation", "gap", b"gap", "gates", b"gates", "passed", b"passed", "rows", b"rows", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

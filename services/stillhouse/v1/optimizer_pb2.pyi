@@ -66,6 +66,7 @@ class OptimizeRequest(_message.Message):
     MAX_TOTAL_TOKENS_FIELD_NUMBER: _builtins.int
     MAX_COST_USD_FIELD_NUMBER: _builtins.int
     MAX_SECONDS_FIELD_NUMBER: _builtins.int
+    HELD_OUT_FIELD_NUMBER: _builtins.int
     STORE_URI_FIELD_NUMBER: _builtins.int
     STUDENT_ADDRESS_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
@@ -119,6 +120,10 @@ class OptimizeRequest(_message.Message):
     @_builtins.property
     def options(self) -> Global___OptimizerOptions: ...
     @_builtins.property
+    def held_out(self) -> _artifact_pb2.Artifact:
+        """Rows that the result is judged by later: no input of theirs may be in train or validation. Absent: there are none."""
+
+    @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[_teacher_pb2.ModelPrice]: ...
     def __init__(
         self,
@@ -141,6 +146,7 @@ class OptimizeRequest(_message.Message):
         max_total_tokens: _builtins.int | None = ...,
         max_cost_usd: _builtins.float | None = ...,
         max_seconds: _builtins.float | None = ...,
+        held_out: _artifact_pb2.Artifact | None = ...,
         store_uri: _builtins.str = ...,
         student_address: _builtins.str = ...,
         concurrency: _builtins.int = ...,
@@ -148,9 +154,9 @@ class OptimizeRequest(_message.Message):
         train_source: _builtins.str = ...,
         validation_source: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_usd", b"_max_cost_usd", "_max_seconds", b"_max_seconds", "_max_total_tokens", b"_max_total_tokens", "demo_model", b"demo_model", "max_calls", b"max_calls", "max_cost_usd", b"max_cost_usd", "max_seconds", b"max_seconds", "max_total_tokens", b"max_total_tokens", "model", b"model", "options", b"options", "prompt_model", b"prompt_model", "role", b"role", "teacher", b"teacher", "train", b"train", "validation", b"validation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_usd", b"_max_cost_usd", "_max_seconds", b"_max_seconds", "_max_total_tokens", b"_max_total_tokens", "demo_model", b"demo_model", "held_out", b"held_out", "max_calls", b"max_calls", "max_cost_usd", b"max_cost_usd", "max_seconds", b"max_seconds", "max_total_tokens", b"max_total_tokens", "model", b"model", "options", b"options", "prompt_model", b"prompt_model", "role", b"role", "teacher", b"teacher", "train", b"train", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_usd", b"_max_cost_usd", "_max_seconds", b"_max_seconds", "_max_total_tokens", b"_max_total_tokens", "concurrency", b"concurrency", "constraint", b"constraint", "demo_model", b"demo_model", "max_calls", b"max_calls", "max_cost_usd", b"max_cost_usd", "max_seconds", b"max_seconds", "max_tokens", b"max_tokens", "max_total_tokens", b"max_total_tokens", "metric", b"metric", "min_baseline_valid", b"min_baseline_valid", "model", b"model", "optimizer", b"optimizer", "options", b"options", "prices", b"prices", "prompt_model", b"prompt_model", "role", b"role", "store_uri", b"store_uri", "student_address", b"student_address", "teacher", b"teacher", "temperature", b"temperature", "train", b"train", "train_source", b"train_source", "validation", b"validation", "validation_source", b"validation_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_usd", b"_max_cost_usd", "_max_seconds", b"_max_seconds", "_max_total_tokens", b"_max_total_tokens", "concurrency", b"concurrency", "constraint", b"constraint", "demo_model", b"demo_model", "held_out", b"held_out", "max_calls", b"max_calls", "max_cost_usd", b"max_cost_usd", "max_seconds", b"max_seconds", "max_tokens", b"max_tokens", "max_total_tokens", b"max_total_tokens", "metric", b"metric", "min_baseline_valid", b"min_baseline_valid", "model", b"model", "optimizer", b"optimizer", "options", b"options", "prices", b"prices", "prompt_model", b"prompt_model", "role", b"role", "store_uri", b"store_uri", "student_address", b"student_address", "teacher", b"teacher", "temperature", b"temperature", "train", b"train", "train_source", b"train_source", "validation", b"validation", "validation_source", b"validation_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_calls: _TypeAlias = _typing.Literal["max_calls"]  # noqa: Y015
     _WhichOneofArgType__max_calls: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls"]  # noqa: Y015

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -114,7 +115,7 @@ def test_every_evaluation_of_the_student_is_asked_with_the_program_but_the_one_t
 
 def test_demos_come_from_training_rows_and_scores_from_tuning_rows_never_from_the_gates_own() -> None:
     request = optimization_of(finish_until(for_student(), "optimize"))
-    assert (request.train, request.validation) == (blob("2"), blob("3"))
+    assert (request.train, request.validation, request.held_out) == (blob("2"), blob("3"), blob("4"))
     assert (request.train_source, request.validation_source) == (
         "the data set's training rows",
         "the data set's tuning rows",
@@ -122,7 +123,7 @@ def test_demos_come_from_training_rows_and_scores_from_tuning_rows_never_from_th
     inputs = Inputs(imports=(blob("1"),), optimization_validation=blob("e"))
     own = World(spec_of(optimization={"validation": {"uri": "v.jsonl"}}), inputs)
     request = optimization_of(finish_until(own, "optimize"))
-    assert (request.train, request.validation) == (blob("2"), blob("e"))
+    assert (request.train, request.validation, request.held_out) == (blob("2"), blob("e"), blob("4"))
     assert request.validation_source == "v.jsonl"
 
 
@@ -206,7 +207,7 @@ def test_the_teachers_first_model_is_asked_as_its_stage_asks() -> None:
     assert (request.max_tokens, request.temperature) == (4096, 0.3)
     assert (request.train, request.validation) == (blob("e"), blob("f"))
     assert (request.train_source, request.validation_source) == ("t.jsonl", "v.jsonl")
-    assert not request.HasField("model")
+    assert (request.HasField("held_out"), request.HasField("model")) == (False, False)
     assert for_teacher().plan().step("optimize").serves is None
 
 
@@ -228,6 +229,27 @@ def test_what_the_optimization_cost_is_taken_from_the_budget() -> None:
     assert isinstance(request, GenerateRecordsRequest)
     assert request.max_cost_usd == 0.75
     assert evaluation_of(world, "evaluate-teacher").max_cost_usd == pytest.approx(0.35)
+
+
+def test_rows_that_are_held_out_by_name_are_held_out_from_the_teachers_prompt_too() -> None:
+    world = for_teacher()
+    world.inputs = replace(TEACHER_INPUTS, validation=blob("9"))
+    assert optimization_of(world).held_out == blob("9")
+
+
+def test_a_budget_counts_what_the_teachers_own_evaluation_cost() -> None:
+    evaluation = {"teacher": True}
+    dataset = {"concepts": {"uri": "concepts.jsonl"}, "teacher": {"stages": STAGES}}
+    wanted = {"promptModel": PROPOSER}
+    world = World(
+        spec_of(dataset=dataset, optimization=wanted, evaluation=evaluation, budget={"maxCostUsd": "1"}), TEACHER_INPUTS
+    )
+    for name in ("generate", "dataset", "base", "train", "export", "export-base"):
+        world.finish(name)
+    assert "optimize" not in started(world.plan(capacity=9))
+    assert world.plan().step("optimize").message == "evaluate-teacher"
+    world.finish("evaluate-teacher")
+    assert optimization_of(world).max_cost_usd == pytest.approx(1 - 0.4 - 0.125)
 
 
 def test_another_seed_optimises_again_and_trains_nothing() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from quiz_role import QuizRole
 from stillhouse.errors import InvalidArgument
-from stillhouse.optimizer.rows import are_answered, check_apart, read_examples
+from stillhouse.optimizer.rows import Rows, are_answered, check_apart, read_examples
 
 ROLE = QuizRole()
 WHOLE = {"answer": "four", "comment": "easy"}
@@ -55,8 +55,8 @@ def test_a_question_in_both_sets_is_refused_however_it_is_written() -> None:
     train = read({"inputs": {"question": "Two  and TWO?"}})
     validation = read({"inputs": {"question": "One and one?"}}, {"inputs": {"question": "two and two?"}})
     with pytest.raises(
-        InvalidArgument, match=r"1 of 2 rows of v have a question that is in t too.*'two and two"
+        InvalidArgument, match=r"v: 1 of 2 rows have a question that is in t too.*'two and two"
     ) as refused:
-        check_apart(train, validation, ROLE, sources=("t", "v"))
+        check_apart(Rows("t", train), Rows("v", validation), ROLE)
     assert refused.value.field == "train"
-    check_apart(train, validation[:1], ROLE, sources=("t", "v"))
+    check_apart(Rows("t", train), Rows("v", validation[:1]), ROLE)
