@@ -1,4 +1,4 @@
-"""What the teacher's benchmarks share: constants, the test server, a process with its usage, the file of figures.
+"""What benchmarks share: constants, the test server, a process with its usage, the file of figures.
 
 Imports the standard library alone: a process counts the memory of who started it as its own, so who measures stays
 small, and the other library's interpreter reads the constants, too.

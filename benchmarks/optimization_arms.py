@@ -31,7 +31,7 @@ MEASURED = "measured.json"
 
 @dataclass(frozen=True)
 class Work:
-    """What the process of one arm is told. `folder` holds train.jsonl and validation.jsonl and is the arm's own."""
+    """What the process of one arm is told. `folder` is the arm's own."""
 
     arm: str
     folder: str

@@ -26,6 +26,7 @@ Every step is a command of `stillhouse`, and all of it may be run again: what is
         "code",
         """
 import os
+from itertools import islice
 from pathlib import Path
 
 # A name on the Hugging Face hub (HF_TOKEN in the environment for a gated one), builtin:NAME, or a directory.
@@ -244,7 +245,8 @@ stricter test (`stillhouse evaluate`).
         "code",
         """
 evaluated = WORK / "evaluated.jsonl"
-evaluated.write_text("".join(validation_rows.read_text().splitlines(keepends=True)[:EVALUATED_ROWS]))
+with validation_rows.open("rb") as rows:
+    evaluated.write_bytes(b"".join(islice(rows, EVALUATED_ROWS)))
 serve = [sys.executable, "-m", "stillhouse.cli", "serve-student", str(gguf), "--port", str(PORT)]
 with (WORK / "server.log").open("w") as log:
     server = subprocess.Popen(serve, stdout=log, stderr=subprocess.STDOUT)

@@ -34,6 +34,11 @@ OPTIMIZATION = [
         {"maxBootstrappedDemos": 0, "maxLabeledDemos": 0},
         {"maxBootstrappedDemos": 0, "maxLabeledDemos": 1},
     ),
+    _student(
+        "maxBootstrappedDemos is at least 1",
+        {"optimizer": "BootstrapFewShot", "maxBootstrappedDemos": 1},
+        {"optimizer": "BootstrapFewShot", "maxBootstrappedDemos": 0},
+    ),
     _teacher("target Teacher is optimised before there are records", _TEACHER, {**_TEACHER, "train": None}),
     _teacher("target Teacher is optimised before there are records", {"target": "Student"}, {"target": "Teacher"}),
     Pair(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import json
 import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event, Lock
 from typing import Any
 
@@ -85,20 +87,43 @@ def half_readable(text: str, fields: Sequence[str]) -> str:
     return "?" if number and int(number[1]) % 2 else by_request(text, fields)
 
 
+def plain(text: str, fields: Sequence[str]) -> str:
+    """What was asked, said again."""
+    return f"answer to {text[-20:]}"
+
+
+def refusing(text: str, fields: Sequence[str]) -> str:
+    """No prompt fits."""
+    raise lm15.ContextLengthError("the prompt has 9000 tokens")
+
+
+def in_thread(threads: ThreadPoolExecutor, ask: Callable[[], Any]) -> Future[Any]:
+    """As DSPy starts its rows: with the settings of whoever starts them."""
+    return threads.submit(contextvars.copy_context().run, ask)
+
+
 class ScriptedSubject:
     """Answers from a script and counts what it is asked; safe to share between threads."""
 
-    def __init__(self, script: Script = by_request, *, seconds: float = 0.0, cost_usd: float = 0.0) -> None:
+    def __init__(
+        self,
+        script: Script = by_request,
+        *,
+        seconds: float = 0.0,
+        cost_usd: float = 0.0,
+        maximum_usd: float | None = None,
+    ) -> None:
         self.script = script
         self.seconds = seconds
         self.cost_usd = cost_usd
+        self._maximum_usd = cost_usd if maximum_usd is None else maximum_usd
         self.asked: list[str] = []
         self.in_flight = 0
         self.most_in_flight = 0
         self._lock = Lock()
 
     def maximum_usd(self, request: lm15.Request) -> float:
-        return self.cost_usd
+        return self._maximum_usd
 
     def ask(self, request: lm15.Request) -> Priced:
         text = json.dumps([(message.role, message.content) for message in request_messages(request)])

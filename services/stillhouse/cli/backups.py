@@ -6,6 +6,7 @@ Called by `stillhouse config`. Symbolic links are followed, permissions kept. Ba
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -13,18 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from stillhouse.cli.files import read_file
 from stillhouse.dataset.lines import unwritable
-from stillhouse.errors import FailedPrecondition, NotFound, PermissionDenied
+from stillhouse.errors import FailedPrecondition, PermissionDenied
 
-
-def read_file(path: Path) -> bytes:
-    """Raises NotFound and PermissionDenied naming the file."""
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
-        raise NotFound(f"no such file: {path}") from exc
-    except OSError as exc:
-        raise PermissionDenied(f"{path} can't be read: {exc.strerror or exc}") from exc
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+"""Of file systems without hard links: FAT, many network and cloud drives."""
 
 
 def replace_file(path: Path, content: bytes) -> Path:
@@ -65,19 +60,33 @@ def restore(path: Path) -> Path:
 
 def _keep(path: Path) -> Path:
     """A copy of the file under the next free number, on the disk when this returns."""
-    written = _written(path, read_file(path))
+    content = read_file(path)
     number = max(_numbers(path), default=0)
+    written = _written(path, content)
     try:
         while True:
             number += 1
-            # A link, unlike a rename, never takes the place of another's backup.
             with suppress(FileExistsError):
-                os.link(written, _backup(path, number))
+                _add(written, _backup(path, number), content)
                 return _backup(path, number)
     except OSError as exc:
         raise unwritable(_backup(path, number), exc) from exc
     finally:
         written.unlink(missing_ok=True)
+
+
+def _add(written: Path, backup: Path, content: bytes) -> None:
+    """A link, unlike a rename, never takes the place of another's backup. Raises OSError."""
+    try:
+        os.link(written, backup)
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        with backup.open("xb") as stream:
+            shutil.copymode(written, backup)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def _written(path: Path, content: bytes) -> Path:
@@ -106,4 +115,9 @@ def _backup(path: Path, number: int) -> Path:
 
 def _numbers(path: Path) -> list[int]:
     name = re.compile(rf"{re.escape(path.name)}\.backup-([0-9]{{1,9}})")
-    return [int(found[1]) for entry in path.parent.iterdir() if (found := name.fullmatch(entry.name))]
+    try:
+        return [int(found[1]) for entry in path.parent.iterdir() if (found := name.fullmatch(entry.name))]
+    except OSError as exc:
+        raise PermissionDenied(
+            f"{path.parent} can't be listed: {exc.strerror or exc}; backups of {path.name} lie there"
+        ) from exc

@@ -47,7 +47,8 @@ def set_role(
     that is missing is added at the end. What the file held is kept beside it as FILE.backup-N; `config rollback`
     brings it back, and so points the role at its teacher again, as does `--provider vertex` with the teacher's name.
     """
-    from stillhouse.cli.backups import read_file, replace_file
+    from stillhouse.cli.backups import replace_file
+    from stillhouse.cli.files import read_file
     from stillhouse.cli.role_edits import set_role as edited
 
     _check_options(role, provider, model, temperature, base_url)
@@ -78,7 +79,7 @@ def show(
     Aliases and merge keys are followed. Of a role's other keys, an API key perhaps, nothing is shown, nor are the
     credentials and the query of an address.
     """
-    from stillhouse.cli.backups import read_file
+    from stillhouse.cli.files import read_file
     from stillhouse.cli.tables import console, print_json, rows_table
 
     with _about(config):

@@ -222,20 +222,23 @@ def _plan(
     FailedPrecondition for another role's program.
     """
     from hashlib import sha256
+    from io import BytesIO
 
-    from stillhouse.dataset.lines import lines_of
+    from stillhouse.cli.files import read_file
+    from stillhouse.dataset.lines import lines_in
     from stillhouse.evaluator.evaluation import EvaluationPlan, check_plan
     from stillhouse.evaluator.rows import read_rows
     from stillhouse.evaluator.summary import Subject
     from stillhouse.programs.kept import checked_guidance
     from stillhouse.roles.metric_reference import load_metric
 
-    rows = list(read_rows(lines_of(validation), role, source=validation.name))
+    content = read_file(validation)  # once: a pipe has nothing more to say
+    rows = list(read_rows(lines_in(BytesIO(content), source=validation.name), role, source=validation.name))
     subject = Subject(
         role=role.name,
         role_version=role.version,
         model_sha256="",
-        validation_sha256=sha256(validation.read_bytes()).hexdigest(),
+        validation_sha256=sha256(content).hexdigest(),
         **conditions,
     )
     with as_usage("--metric"):
@@ -256,7 +259,7 @@ def _plan(
 
 
 def _read_baseline(path: Path | None) -> Baseline | None:
-    from stillhouse.cli.files import existing_file
+    from stillhouse.cli.files import read_file
     from stillhouse.evaluator.summary import read_baseline
 
-    return None if path is None else read_baseline(existing_file(path).read_bytes(), source=str(path))
+    return None if path is None else read_baseline(read_file(path), source=str(path))

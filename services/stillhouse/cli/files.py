@@ -62,9 +62,11 @@ def existing_file(path: Path) -> Path:
 
 
 def read_file(path: Path) -> bytes:
-    """All bytes of an input file. Raises NotFound, PermissionDenied, Unavailable."""
+    """All bytes of an input file, or of a pipe. Raises NotFound, PermissionDenied, Unavailable."""
     try:
-        return existing_file(path).read_bytes()
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as exc:
+        raise NotFound(f"no such file: {path}") from exc
     except PermissionError as exc:
         raise PermissionDenied(f"{path} can't be opened: {exc.strerror}; may you read it?") from exc
     except OSError as exc:

@@ -41,7 +41,9 @@ def optimize(
     auto: Annotated[str | None, typer.Option(help="light, medium or heavy; default: light.")] = None,
     num_candidates: Count = None,
     num_trials: Count = None,
-    minibatch: Annotated[bool | None, typer.Option(help="Default: if there are more rows than one holds.")] = None,
+    minibatch: Annotated[
+        bool | None, typer.Option(help="Default: if there are more rows than one holds; by --auto more than 50.")
+    ] = None,
     minibatch_size: Count = None,
     minibatch_full_eval_steps: Count = None,
     max_bootstrapped_demos: Annotated[int | None, typer.Option(min=0, help="Default: 4.")] = None,
@@ -241,7 +243,10 @@ def _show(screen: Console, metadata: dict[str, Any], output: Path) -> None:
         ("", f"stillhouse evaluate ... --program {output}"),
     ]
     screen.print(facts_table(facts))
-    if metadata["parameters"]["max_bootstrapped_demos"] and not _has_demos(metadata):
+    if idle := metadata.get("idle"):
+        screen.print(f"{metadata['optimizer']} has no use for {', '.join(idle)}", markup=False, soft_wrap=True)
+    wants_demos = metadata["parameters"].get("max_bootstrapped_demos", 0) and not metadata["ended_by"]
+    if wants_demos and not _has_demos(metadata):
         said = "no answer was good enough to be a demo: see --metric-threshold, or name a --demo-model"
         screen.print(said, markup=False, soft_wrap=True)
     if best["score"] <= baseline["score"]:

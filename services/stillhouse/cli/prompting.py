@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -36,23 +37,38 @@ class Prompter:
             if not text:
                 return None
             if text.strip() or self.is_interactive:
-                return _or_file(text.strip())
+                with self._asking_again():
+                    return _or_file(text.strip())
 
     def text(self, name: str) -> str:
         """Lines up to an empty one or the end of input, or the text of a file for @PATH alone."""
-        self.say(f"{name} (end with an empty line; @FILE reads a file)>")
+        while True:
+            self.say(f"{name} (end with an empty line; @FILE reads a file)>")
+            text = self._lines()
+            with self._asking_again():
+                return _or_file(text)
+
+    def _lines(self) -> str:
         lines: list[str] = []
         while line := self.source.readline():
             if not line.strip():
-                if lines:
-                    break
-                if self.is_interactive:
+                if lines or self.is_interactive:
                     break
                 continue
             lines.append(line)
             if len(lines) == 1 and line.startswith("@"):
                 break
-        return _or_file("".join(lines).rstrip("\n"))
+        return "".join(lines).rstrip("\n")
+
+    @contextlib.contextmanager
+    def _asking_again(self) -> Iterator[None]:
+        """A person may have meant another file; a pipe ends with the error."""
+        try:
+            yield
+        except (InvalidArgument, NotFound) as exc:
+            if not self.is_interactive:
+                raise
+            self.say(f"error: {exc.message}")
 
 
 def use_line_editing() -> None:
@@ -64,10 +80,10 @@ def use_line_editing() -> None:
 def _or_file(text: str) -> str:
     if not text.startswith("@") or "\n" in text:
         return text
-    path = Path(text[1:].strip()).expanduser()
+    name = text[1:].strip()
     try:
-        return path.read_text(encoding="utf-8")
+        return Path(name).expanduser().read_text(encoding="utf-8")
     except UnicodeDecodeError as exc:
-        raise InvalidArgument(f"{path} is not UTF-8 text") from exc
-    except OSError as exc:
-        raise NotFound(f"{path} can't be read: {exc.strerror or exc}") from exc
+        raise InvalidArgument(f"{name} is not UTF-8 text") from exc
+    except (OSError, RuntimeError, ValueError) as exc:  # nobody's home, a null character
+        raise NotFound(f"{name} can't be read: {getattr(exc, 'strerror', None) or exc}") from exc

@@ -20,7 +20,8 @@ FIELDS = ("provider", "model", "temperature", "max_tokens", "base_url")
 
 _HOST_AND_PORT = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9_./@+-]|:(?=[A-Za-z0-9/]))*")
-_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9]*)?")
+_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)(\.[0-9]*)?")
+"""Numbers that all readers take for the same one: 010 is 8 to some."""
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
@@ -128,7 +129,7 @@ def masked(base_url: Any) -> Any:
     """An address without its credentials and its query, which may hold a key."""
     if not isinstance(base_url, str):
         return base_url
-    return re.sub(r"\?.*", "?***", re.sub(r"//[^/]*@", "//***@", base_url))
+    return re.sub(r"\?.*", "?***", re.sub(r"^(\w+://|//)?[^/]*@", r"\1***@", base_url))
 
 
 def scalar(value: Any, quote: str | None = None) -> str:

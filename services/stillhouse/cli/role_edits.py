@@ -102,11 +102,17 @@ class _Edits:
         if not mapping.flow:
             line_start = self._text.rfind("\n", 0, key.start)
             start = line_start - 1 if self._text[:line_start].endswith("\r") else line_start
-            return _Edit(start, line_end(self._text, value.end), "")
+            end = line_end(self._text, value.end)
+            remark = self._text[value.end : end].lstrip()
+            return _Edit(start, end, f"{self._break}{' ' * key.column}{remark}" if remark.startswith("#") else "")
         index = mapping.pairs.index(pair)
         if index + 1 < len(mapping.pairs):
-            return _Edit(key.start, mapping.pairs[index + 1][0].start, "")
-        return _Edit(mapping.pairs[index - 1][1].end if index else key.start, value.end, "")
+            behind = mapping.pairs[index + 1][0].start
+            if "#" in self._text[value.end : behind]:
+                behind = self._text.index(",", value.end) + 1
+            return _Edit(key.start, behind, "")
+        before = mapping.pairs[index - 1][1].end if index else key.start
+        return _Edit(key.start if "#" in self._text[before : key.start] else before, value.end, "")
 
     def _insertion(self, mapping: Node, values: Mapping[str, Any]) -> _Edit:
         if not mapping.flow:

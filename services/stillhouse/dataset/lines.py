@@ -52,17 +52,22 @@ def lines_of(path: Path, *, source: str | None = None) -> Iterator[str]:
     UTF-8 or a line is longer than MAX_LINE_BYTES.
     """
     with _opened(path) as stream:
-        number, name = 0, source or path.name
-        while line := stream.readline(MAX_LINE_BYTES + 2):
-            number += 1
-            if len(line.rstrip(b"\r\n")) > MAX_LINE_BYTES:
-                _refuse_length(f"{name}:{number}")
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as exc:
-                raise InvalidArgument(
-                    f"{name}:{number} is not UTF-8 ({exc.reason} at byte {exc.start}); save the file as UTF-8"
-                ) from exc
+        yield from lines_in(stream, source=source or path.name)
+
+
+def lines_in(stream: IO[bytes], *, source: str) -> Iterator[str]:
+    """The text lines of an open file. Raises InvalidArgument as `lines_of` does."""
+    number = 0
+    while line := stream.readline(MAX_LINE_BYTES + 2):
+        number += 1
+        if len(line.rstrip(b"\r\n")) > MAX_LINE_BYTES:
+            _refuse_length(f"{source}:{number}")
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as exc:
+            raise InvalidArgument(
+                f"{source}:{number} is not UTF-8 ({exc.reason} at byte {exc.start}); save the file as UTF-8"
+            ) from exc
 
 
 def count_lines(path: Path) -> int:

@@ -12,6 +12,8 @@ from statistics import fmean
 from stillhouse.errors import FailedPrecondition
 
 RESAMPLES = 2000
+FEWEST_ROWS = 6
+"""With fewer, chance alone gives all rows one sign more often than the interval allows: 2^-5 is above 0.025."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class PairedDifference:
     rows: int
     mean: float
     low: float
-    """Bounds of the 95 % interval (percentiles of the resampled means)."""
+    """Bounds of the 95 % interval (percentiles of the resampled means); -1 and 1 of fewer than FEWEST_ROWS."""
     high: float
 
 
@@ -37,8 +39,8 @@ def paired_difference(
             f"the evaluations are not of the same rows: {len(candidate)} and {len(baseline)}, {common} in both"
         )
     differences = [candidate[row] - baseline[row] for row in sorted(candidate)]
-    if len(differences) == 1:  # one row says nothing of others; scores lie within [0, 1]
-        return PairedDifference(rows=1, mean=differences[0], low=-1.0, high=1.0)
+    if len(differences) < FEWEST_ROWS:  # so few say nothing of others; scores lie within [0, 1]
+        return PairedDifference(rows=len(differences), mean=fmean(differences), low=-1.0, high=1.0)
     means = sorted(_resampled_means(differences, random.Random(seed)))  # noqa: S311 - no secret
     return PairedDifference(
         rows=len(differences),

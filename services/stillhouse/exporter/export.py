@@ -88,7 +88,7 @@ def _prepare(work: ExportWork) -> Prepared:
     chat = ChatTokenizer(work.base)
     rows = _rows(work)
     probes = build_probes(chat, rows, context_tokens=work.context_tokens)
-    model = merge.load_fine_tuned(work.base, work.adapter)
+    model = merge.load_fine_tuned(work.base, work.adapter, allowed_nats=work.max_kl_divergence)
     blocks = []
     for sequence in probes.sequences:
         work.context.raise_if_stopping()

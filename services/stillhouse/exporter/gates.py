@@ -142,7 +142,7 @@ def require_divergence(what: str, divergence: Divergence, limit: float) -> None:
     raise FailedPrecondition(
         f"{what} is not the fine-tuned model: mean KL divergence {divergence.mean:.6f} nats (largest "
         f"{divergence.largest:.6f}) over {divergence.positions} answer positions, allowed {limit:g}; this "
-        "architecture is converted wrongly (report it), or raise maxKlDivergence if the figure is rounding",
+        "architecture is converted wrongly (report it), or raise maxKlDivergence (--max-kl) if the figure is rounding",
     )
 
 

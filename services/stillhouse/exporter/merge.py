@@ -30,6 +30,8 @@ LORA_A = ".lora_A.weight"
 LORA_B = ".lora_B.weight"
 BYTES_PER_FLOAT32 = 4
 MEMORY_MARGIN = 1.3
+HALF_PRECISION_NATS = 1e-3
+"""By how much a reference in half precision is inexact, about."""
 
 
 def count_parameters(model: Path) -> int:
@@ -43,14 +45,15 @@ def count_parameters(model: Path) -> int:
     return total
 
 
-def load_fine_tuned(base: Path, adapter: Path | None) -> Any:
-    """The base with its adapter applied, in evaluation mode; float32 where that fits into memory, else as saved.
+def load_fine_tuned(base: Path, adapter: Path | None, *, allowed_nats: float = 0.0) -> Any:
+    """The base with its adapter applied, in evaluation mode, in float32; where memory doesn't hold that, as saved, if
+    the divergence that is `allowed_nats` is larger than what that makes inexact.
 
     Raises InvalidArgument where either can't be loaded, or the adapter is not one for this base; ResourceExhausted
     where memory doesn't hold the base.
     """
     saved_bytes = sum(path.stat().st_size for path in base.glob("*.safetensors"))
-    dtype = dtype_that_fits(count_parameters(base), saved_bytes, _available_memory())
+    dtype = dtype_that_fits(count_parameters(base), saved_bytes, _available_memory(), allowed_nats=allowed_nats)
     try:
         model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True)
     except (OSError, ValueError, KeyError) as exc:
@@ -152,20 +155,25 @@ def _check_every_weight_is_used(model: Any, adapter: Path) -> None:
             raise InvalidArgument(f"the adapter does not fit the base, which has no module for {name}", field="adapter")
 
 
-def dtype_that_fits(parameters: int, saved_bytes: int, available_bytes: float) -> torch.dtype | str:
-    """float32 where memory allows: half precision makes the reference itself inexact, by about 1e-3 nats.
+def dtype_that_fits(
+    parameters: int, saved_bytes: int, available_bytes: float, *, allowed_nats: float
+) -> torch.dtype | str:
+    """float32 where memory allows, else as saved, where the gate on divergence is wide enough for that.
 
-    Raises ResourceExhausted where memory doesn't even hold the base as it is saved: the system would end the process.
+    Raises ResourceExhausted: the system would end the process, or the gate would refuse its files after hours.
     """
     needed = parameters * BYTES_PER_FLOAT32 * MEMORY_MARGIN
     if needed <= available_bytes:
         return torch.float32
-    if saved_bytes <= available_bytes:
-        return "auto"
-    raise ResourceExhausted(
-        f"the fine-tuned model needs {saved_bytes / 1e9:.0f} GB of memory, better {needed / 1e9:.0f}, and "
-        f"{available_bytes / 1e9:.0f} are free; export on a machine that has them"
-    )
+    words = f"the fine-tuned model needs {needed / 1e9:.0f} GB of memory, and {available_bytes / 1e9:.0f} are free"
+    if saved_bytes > available_bytes:
+        raise ResourceExhausted(f"{words}; export on a machine that has them")
+    if allowed_nats < HALF_PRECISION_NATS:
+        raise ResourceExhausted(
+            f"{words}; export on a machine that has them, or allow what half precision makes inexact: "
+            f"maxKlDivergence (--max-kl) of {HALF_PRECISION_NATS:g} or more"
+        )
+    return "auto"
 
 
 def _available_memory() -> float:

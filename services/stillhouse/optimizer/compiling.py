@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import dspy
 
 from stillhouse.optimizer.options import Optimizer
@@ -54,13 +56,17 @@ def _bootstrap_few_shot(program: dspy.Module, plan: Search) -> dspy.Module:
     optimizer = dspy.BootstrapFewShotWithRandomSearch(
         metric=plan.scoring.score,
         teacher_settings=_demo_settings(plan),
-        max_bootstrapped_demos=max(options.max_bootstrapped_demos, 1),
+        max_bootstrapped_demos=options.max_bootstrapped_demos,
         max_labeled_demos=options.max_labeled_demos,
         num_candidate_programs=options.demo_candidates,
         num_threads=models.threads,
         max_errors=_no_limit(plan),
     )
-    return optimizer.compile(program, trainset=list(plan.train), valset=list(plan.validation))
+    # Its candidates are the same orders of the rows each time; the seed decides what they are orders of.
+    train = list(plan.train)
+    if options.seed:
+        random.Random(options.seed).shuffle(train)  # noqa: S311 - no secret
+    return optimizer.compile(program, trainset=train, valset=list(plan.validation))
 
 
 def _gepa(program: dspy.Module, plan: Search) -> dspy.Module:

@@ -100,11 +100,11 @@ class Evaluations(BaseCallback):  # type: ignore[misc]
                 self._running.calls[call_id] = _row(inputs["kwargs"])
 
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        """The row's answer, or why there is none."""
+        """The row's answer, or why there is none; a row that the end of the run cut off is none."""
         with self._lock:
             running = self._running
             row = None if running is None else running.calls.pop(call_id, None)
-            if running is None or row is None or not running.left[row]:
+            if running is None or row is None or not running.left[row] or isinstance(exception, RunEnded):
                 return
             running.left[row] -= 1
             if (failure := _failure(outputs, exception)) is not None:

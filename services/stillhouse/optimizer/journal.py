@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 import dspy
 from dspy import lm15
+from dspy.clients.cache import Cache
 
-from stillhouse.artifacts.answers import AnswerLog, LoggedAnswer
+from stillhouse.artifacts.answers import AnswerLog, AnswerQuery, LoggedAnswer
 from stillhouse.errors import Cancelled, FailedPrecondition, InvalidArgument, PermanentError, StillhouseError
 from stillhouse.optimizer.logged_calls import cached_tokens, query_of, record_of
 
@@ -37,6 +38,14 @@ class RunEnded(BaseException):
         super().__init__(str(error or limit))
         self.error = error
         self.limit = limit
+
+
+class BilledRefusal(lm15.InvalidRequestError):  # type: ignore[misc]
+    """A refusal that had its price. It is counted, and not kept."""
+
+    def __init__(self, message: str, answer: LoggedAnswer) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 @dataclass(frozen=True)
@@ -166,22 +175,30 @@ class Journal:
         with self._changed:
             self._raise_if_ended()
             while digest in self._state.flying:
-                self._changed.wait()
+                self._changed.wait(_LOOK_SECONDS)
                 self._raise_if_ended()
             self._state.flying.add(digest)
         try:
-            kept = self._log.get(query)
-        except StillhouseError as exc:
+            kept = self._look_up(query, digest)
+        except RunEnded:
             self._land(digest)
-            raise self.end(RunEnded(exc)) from exc
+            raise
         if kept is not None:
             self._land(digest, kept, from_log=True)
             return record_of(query.model, kept)
-        if self._state.replay is not None and digest not in self._state.refusals:
-            self._land(digest)
-            raise self.end(RunEnded(None, REPLAY))
         self._thread.asking = query, digest
         return None
+
+    def _look_up(self, query: AnswerQuery, digest: str) -> LoggedAnswer | None:
+        try:
+            kept = self._log.get(query)
+        except StillhouseError as exc:
+            raise self.end(RunEnded(exc)) from exc
+        # The run may have ended, and its replay begun, while the log was read: that is not for this thread to end.
+        self._raise_if_ended()
+        if kept is None and self._state.replay is not None and digest not in self._state.refusals:
+            raise self.end(RunEnded(None, REPLAY))
+        return kept
 
     def put(self, request: Mapping[str, Any], value: Any, *_: Any) -> None:
         """Nothing: the answer was kept by the call itself."""
@@ -193,26 +210,27 @@ class Journal:
         """Around the call that `get` found missing, which costs `maximum_usd` at most: yields what keeps its answer.
 
         Raises RunEnded before the call where a limit is reached. A lm15 error that leaves it is a refusal of this
-        question, for good; any other error ends the run.
+        question, for good, and counts if it is a Billed one; any other error ends the run.
         """
         query, digest = vars(self._thread).pop("asking", None) or _not_installed()
-        reserved_usd, kept = 0.0, None
+        reserved_usd, used = 0.0, None
 
         def keep(answer: LoggedAnswer) -> LoggedAnswer:
-            nonlocal kept
-            kept = self._log.put(query, answer)
-            return kept
+            nonlocal used
+            used = self._log.put(query, answer)
+            return used
 
         with self._changed:
             self._state.calling += 1
         try:
+            self._raise_if_ended()
             if (refusal := self._state.refusals.get(digest)) is not None:
                 raise refusal
-            reserved_usd = maximum_usd()
-            self._reserve(reserved_usd)
+            reserved_usd = self._reserve(maximum_usd())
             yield keep
         except lm15.LM15Error as exc:
             self._state.refusals[digest] = exc.with_traceback(None)
+            used = exc.answer if isinstance(exc, BilledRefusal) else None
             raise
         except StillhouseError as exc:
             raise self.end(RunEnded(exc)) from exc
@@ -223,7 +241,7 @@ class Journal:
             with self._changed:
                 self._state.calling -= 1
                 self._state.reserved_usd -= reserved_usd
-                self._land(digest, kept)
+                self._land(digest, used)
 
     def _land(self, digest: str, answer: LoggedAnswer | None = None, *, from_log: bool = False) -> None:
         with self._changed:
@@ -245,16 +263,28 @@ class Journal:
             except Cancelled as exc:
                 raise self.end(RunEnded(exc)) from exc
 
-    def _reserve(self, maximum_usd: float) -> None:
-        """Raises RunEnded where a limit does not allow the call. Several threads may be at their last call at once."""
+    def _reserve(self, maximum_usd: float) -> float:
+        """Sets aside what a call costs at most, and waits where calls under way may leave enough of the cost allowed.
+
+        Raises RunEnded where a limit does not allow the call. Several threads may be at their last call at once.
+        """
         with self._changed:
-            self._state.reserved_usd += maximum_usd
-            used, calling, reserved_usd = self._state.usage, self._state.calling, self._state.reserved_usd
-        limits = self._limits
+            while True:
+                self._raise_beyond(maximum_usd)
+                affordable = self._limits.max_cost_usd
+                wanted = self._state.usage.cost_usd + self._state.reserved_usd + maximum_usd
+                if affordable is None or maximum_usd <= 0 or wanted <= affordable + _ROUNDING_USD:
+                    self._state.reserved_usd += maximum_usd
+                    return maximum_usd
+                self._changed.wait(_LOOK_SECONDS)
+                self._raise_if_ended()
+
+    def _raise_beyond(self, maximum_usd: float) -> None:
+        used, limits = self._state.usage, self._limits
         reached = {
-            "max_calls": (used.calls + calling, limits.max_calls),
+            "max_calls": (used.calls + self._state.calling, limits.max_calls),
             "max_total_tokens": (used.prompt_tokens + used.completion_tokens + 1, limits.max_total_tokens),
-            "max_cost_usd": (used.cost_usd + reserved_usd - _ROUNDING_USD, limits.max_cost_usd),
+            "max_cost_usd": (used.cost_usd + maximum_usd - _ROUNDING_USD, limits.max_cost_usd),
             "max_seconds": (self._elapsed_seconds(), limits.max_seconds),
         }
         for name, (value, limit) in reached.items():
@@ -270,7 +300,10 @@ def _not_installed() -> NoReturn:
 
 @contextmanager
 def installed(journal: Journal) -> Iterator[None]:
-    """DSPy's language models ask through `journal` meanwhile; its own cache, which pickles, is out of use."""
+    """DSPy's language models ask through `journal` meanwhile; its own cache, which pickles, is out of use.
+
+    It stays so where there was none: threads that a run left behind still have an answer for it.
+    """
     with dspy._cache_lock:
         # Not getattr: the first look at dspy.cache builds the one on disk.
         before = vars(dspy).pop("cache", None)
@@ -279,6 +312,4 @@ def installed(journal: Journal) -> Iterator[None]:
         yield
     finally:
         with dspy._cache_lock:
-            del dspy.cache
-            if before is not None:
-                dspy.cache = before
+            dspy.cache = before or Cache(enable_disk_cache=False, enable_memory_cache=False, disk_cache_dir=None)

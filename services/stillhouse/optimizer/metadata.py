@@ -9,14 +9,16 @@ from typing import Any
 
 import dspy
 
-from stillhouse.artifacts.digests import without_execution_fields
 from stillhouse.optimizer.evaluations import Evaluation
 from stillhouse.optimizer.optimization import Optimized
-from stillhouse.optimizer.options import Options
+from stillhouse.optimizer.options import Options, idle_options, parameters_of
 from stillhouse.programs.values import as_json
 from stillhouse.roles.role import Role
 from stillhouse.v1.optimizer_pb2 import OptimizeRequest
+from stillhouse.v1.teacher_pb2 import TeacherModel
 
+_LIMITS = ("max_calls", "max_total_tokens", "max_cost_usd", "max_seconds")
+_OTHERS = ("prompt_model", "demo_model")
 _LIBRARIES = ("dspy", "optuna", "gepa", "stillhouse")
 
 
@@ -31,7 +33,9 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Names:
-    """Models by what they do, each `provider:model` or the digest of a student with its constraint."""
+    """Models by what they do, as the answer log knows them: `teacher/PROVIDER:MODEL`, or a student's digest with its
+    constraint.
+    """
 
     task: str
     prompt: str
@@ -54,7 +58,9 @@ def metadata_document(
     validation: DataSet,
     seconds: float,
 ) -> dict[str, Any]:
-    """Scores and rates in [0, 1]; `candidates` has the texts that the trials' numbers stand for."""
+    """Scores and rates in [0, 1]; `candidates` has the texts that the trials' numbers stand for, `idle` the options
+    that were given and that the optimizer has no use for.
+    """
     found = optimized.found
     candidates = _Candidates()
     trials = [
@@ -69,17 +75,19 @@ def metadata_document(
         }
         for number, each in enumerate(found.evaluations)
     ]
-    public = without_execution_fields(request)
     return {
         "role": role.name,
         "role_version": role.version,
         "optimizer": options.optimizer.value,
         "parameters": {
-            **{name: value for name, value in asdict(options).items() if name != "optimizer"},
-            "min_baseline_valid": public.min_baseline_valid,
-            "max_tokens": public.max_tokens,
-            "temperature": public.temperature,
+            **parameters_of(options),
+            "min_baseline_valid": request.min_baseline_valid,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            **{name: getattr(request, name) for name in _LIMITS if request.HasField(name)},  # type: ignore[arg-type]
+            **{name: _sampling(getattr(request, name)) for name in _OTHERS if request.HasField(name)},  # type: ignore[arg-type]
         },
+        **({"idle": idle} if (idle := idle_options(request)) else {}),
         "seed": options.seed,
         "metric": {"name": request.metric or role.name, "version": role.version},
         "models": asdict(names),
@@ -95,6 +103,11 @@ def metadata_document(
         "usage": {**asdict(optimized.usage), "seconds": seconds},
         "libraries": versions(),
     }
+
+
+def _sampling(model: TeacherModel) -> dict[str, Any]:
+    """Of a model beside the one that is optimised for; `models` has its name."""
+    return {"max_tokens": model.max_output_tokens, "temperature": model.temperature}
 
 
 def _scored(evaluation: Evaluation) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Thread
 from time import monotonic
 from typing import Any, Protocol, TypeVar
@@ -19,7 +19,7 @@ from dspy import lm15
 
 from stillhouse.client.dspy import StudentEngine, request_messages
 from stillhouse.errors import Cancelled, InvalidArgument, ResourceExhausted, StillhouseError, TemporaryError
-from stillhouse.optimizer.journal import Journal
+from stillhouse.optimizer.journal import BilledRefusal, Journal
 from stillhouse.optimizer.logged_calls import logged, response_of
 from stillhouse.teachers.dialogue import MAX_OUTPUT_TOKENS
 from stillhouse.teachers.paid import PaidTeacher
@@ -139,15 +139,19 @@ class TeacherSubject:
             answer = asking.result()
         except InvalidArgument as exc:
             raise lm15.InvalidRequestError(exc.message) from exc
+        output_tokens = answer.completion_tokens + int(answer.extra.get("thinking_tokens", "0"))
         finish = _FINISHED.get(answer.finish_reason)
         if finish is None:
-            raise lm15.InvalidRequestError(f"{self._teacher.identity} gave no answer: {answer.finish_reason}")
+            reason = answer.extra.get("detail") or answer.finish_reason
+            raise BilledRefusal(
+                f"{self._teacher.identity} gave no answer: {reason}", replace(answer, completion_tokens=output_tokens)
+            )
         response = lm15.Response(
             id=None,
             model=request.model,
             message=lm15.Message.assistant(answer.text),
             finish_reason=finish,
-            usage=lm15.Usage(input_tokens=answer.prompt_tokens, output_tokens=answer.completion_tokens),
+            usage=lm15.Usage(input_tokens=answer.prompt_tokens, output_tokens=output_tokens),
         )
         return Priced(response, answer.cost_usd)
 
@@ -155,7 +159,7 @@ class TeacherSubject:
         config = request.config
         return Question(
             messages=tuple(request_messages(request)),
-            max_output_tokens=min(config.max_tokens or self._model.max_output_tokens, MAX_OUTPUT_TOKENS),
+            max_output_tokens=min(config.max_tokens or MAX_OUTPUT_TOKENS, MAX_OUTPUT_TOKENS),
             temperature=self._model.temperature if config.temperature is None else config.temperature,
             seed=config.seed or 0,
             thinking_budget=self._model.thinking_budget if self._model.HasField("thinking_budget") else None,
@@ -179,13 +183,14 @@ def open_teacher_subject(model: TeacherModel, purse: Purse) -> Iterator[tuple[Te
         loop.close()
 
 
-def teacher_name(teacher: PaidTeacher) -> str:
-    """What a language model is called that a teacher answers.
+def teacher_name(teacher: PaidTeacher, model: TeacherModel) -> str:
+    """What a language model is called that a teacher answers; it tells apart what DSPy's requests don't.
 
     DSPy takes what follows the last slash for the provider's own name, and refuses settings that it thinks a `gpt-5`
     can't have; the teacher knows better.
     """
-    return f"teacher/{teacher.identity.replace('/', '|')}"
+    thinking = f"?thinking={model.thinking_budget}" if model.HasField("thinking_budget") else ""
+    return f"teacher/{teacher.identity.replace('/', '|')}{thinking}"
 
 
 def _in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, ResultT]) -> ResultT:

@@ -6,7 +6,7 @@ Called by the stage; knows no DSPy. `auto` and the default number of trials are 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from stillhouse.errors import InvalidArgument
@@ -41,9 +41,24 @@ OPTIMIZERS = {
 }
 
 
+_MINIBATCH = ("minibatch", "minibatch_size", "minibatch_full_eval_steps")
+IDLE: dict[Optimizer, tuple[str, ...]] = {
+    Optimizer.MIPRO_V2: (),
+    Optimizer.BOOTSTRAP_FEW_SHOT: (
+        *("prompt_model", "instruction_candidates", "num_trials", "trials", "init_temperature"),
+        *_MINIBATCH,
+    ),
+    Optimizer.GEPA: (
+        *("demo_model", "instruction_candidates", "demo_candidates", "max_bootstrapped_demos", "max_labeled_demos"),
+        *("metric_threshold", *_MINIBATCH),
+    ),
+}
+"""What an optimiser has no use for, by the names of the request and of Options."""
+
+
 @dataclass(frozen=True)
 class Options:
-    """What an optimiser is told, all of it."""
+    """What an optimiser is told, all of it; it makes no use of some, as IDLE says."""
 
     optimizer: Optimizer
     instruction_candidates: int
@@ -76,7 +91,7 @@ def options_of(request: OptimizeRequest, *, validation_rows: int, answered: bool
     by_auto = not (given.HasField("num_candidates") or given.HasField("num_trials"))
     candidates, rows = _candidates(request, validation_rows, by_auto=by_auto)
     _check_range("num_candidates", candidates, 1, 100)
-    _check_range("max_bootstrapped_demos", bootstrapped, 0, 32)
+    _check_range("max_bootstrapped_demos", bootstrapped, int(optimizer is Optimizer.BOOTSTRAP_FEW_SHOT), 32)
     _check_range("max_labeled_demos", labeled, 0, 32)
     if not bootstrapped and labeled and candidates > 3:
         raise InvalidArgument(
@@ -87,7 +102,7 @@ def options_of(request: OptimizeRequest, *, validation_rows: int, answered: bool
     trials = given.num_trials if given.HasField("num_trials") else _usual_trials(candidates, zero_shot=zero_shot)
     _check_range("num_trials", trials, 1, 1000)
     size = given.minibatch_size if given.HasField("minibatch_size") else _MINIBATCH_SIZE
-    minibatch = _minibatch(request, rows, size, by_auto=by_auto)
+    minibatch = optimizer is Optimizer.MIPRO_V2 and _minibatch(request, rows, size, by_auto=by_auto)
     steps = given.minibatch_full_eval_steps if given.HasField("minibatch_full_eval_steps") else _FULL_EVALUATION_STEPS
     _check_range("minibatch_size", size, 1, 100_000)
     _check_range("minibatch_full_eval_steps", steps, 1, 1000)
@@ -113,6 +128,18 @@ def options_of(request: OptimizeRequest, *, validation_rows: int, answered: bool
         metric_threshold=threshold,
         init_temperature=heat,
     )
+
+
+def idle_options(request: OptimizeRequest) -> list[str]:
+    """Those that were given and that the optimiser has no use for."""
+    given = {field.name for message in (request, request.options) for field, _ in message.ListFields()}
+    return [name for name in IDLE[OPTIMIZERS[request.optimizer]] if name in given]
+
+
+def parameters_of(options: Options) -> dict[str, object]:
+    """By name, those that the optimiser makes use of."""
+    idle = ("optimizer", *IDLE[options.optimizer])
+    return {name: value for name, value in asdict(options).items() if name not in idle}
 
 
 def _candidates(request: OptimizeRequest, validation_rows: int, *, by_auto: bool) -> tuple[int, int]:

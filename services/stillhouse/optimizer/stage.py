@@ -34,6 +34,8 @@ from stillhouse.roles.requested import check_version
 from stillhouse.roles.role import Role, load_role
 from stillhouse.rpc.operation import JobContext
 from stillhouse.teachers.budget import Budget
+from stillhouse.teachers.dialogue import check_sampling
+from stillhouse.teachers.prices import price_of
 from stillhouse.teachers.purse import Purse
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.evaluator_pb2 import CONSTRAINT_KIND_NONE, CONSTRAINT_KIND_ROLE_GRAMMAR
@@ -108,6 +110,21 @@ def _check(request: OptimizeRequest) -> None:
         raise InvalidArgument(
             f"min_baseline_valid {request.min_baseline_valid:g} is not within 0 and 1", field="min_baseline_valid"
         )
+    for name in ("teacher", "prompt_model", "demo_model"):
+        if request.HasField(name):
+            _check_model(request, name)
+
+
+def _check_model(request: OptimizeRequest, name: str) -> None:
+    model: TeacherModel = getattr(request, name)
+    if name != "teacher":
+        check_sampling(model, place=name)
+    if request.HasField("max_cost_usd") and price_of(model, request.prices) is None:
+        raise InvalidArgument(
+            f"the price of {model.provider}:{model.model} is not known, so that max_cost_usd can't be kept; name it in "
+            "dataset.teacher.prices",
+            field=name,
+        )
 
 
 def _read_rows(context: JobContext, request: OptimizeRequest, role: Role) -> tuple[Rows, Rows]:
@@ -152,13 +169,13 @@ def _models(
     environ: Mapping[str, str],
 ) -> Iterator[Models]:
     """All that are asked, each opened once; closed afterwards."""
-    limit = request.max_cost_usd if request.HasField("max_cost_usd") else None
-    purse = Purse(AnswerLog(context.store), Budget(limit), environ, tuple(request.prices))
+    # The journal keeps the limit: it knows of answers that were paid for before.
+    purse = Purse(AnswerLog(context.store), Budget(None), environ, tuple(request.prices))
     with ExitStack() as stack:
         if request.HasField("teacher"):
             subject: Subject
             subject, teacher = stack.enter_context(open_teacher_subject(request.teacher, purse))
-            name, slots = teacher_name(teacher), request.teacher.concurrency or 4
+            name, slots = teacher_name(teacher, request.teacher), request.teacher.concurrency or 4
         else:
             subject, name, slots = stack.enter_context(_student(context, request, role, settings))
         task = language_model(name, subject, journal, max_tokens=request.max_tokens, temperature=request.temperature)
@@ -166,7 +183,7 @@ def _models(
         def other(model: TeacherModel) -> dspy.LM:
             opened, teacher = stack.enter_context(open_teacher_subject(model, purse))
             return language_model(
-                teacher_name(teacher),
+                teacher_name(teacher, model),
                 opened,
                 journal,
                 max_tokens=model.max_output_tokens,

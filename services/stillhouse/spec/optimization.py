@@ -34,7 +34,8 @@ class Optimization(SpecModel):
     num_trials: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Combinations that are scored; default: by numCandidates."""
     minibatch: bool | None = None
-    """Score trials on part of the validation rows; default: where there are more of them than minibatchSize."""
+    """Score trials on part of the validation rows; default: where there are more of them than
+    minibatchSize, and by `auto` more than 50."""
     minibatch_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Rows of such a part; DSPy's default is 35."""
     minibatch_full_eval_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -89,6 +90,12 @@ class Optimization(SpecModel):
         return self
 
     @model_validator(mode="after")
+    def _demos_for_few_shot(self) -> Self:
+        if self.optimizer == "BootstrapFewShot" and self.max_bootstrapped_demos == 0:
+            raise ValueError("BootstrapFewShot chooses demos that a model writes: maxBootstrappedDemos is at least 1")
+        return self
+
+    @model_validator(mode="after")
     def _rows_for_a_teacher(self) -> Self:
         if self.target == "Teacher" and (self.train is None or self.validation is None):
             raise ValueError("target Teacher is optimised before there are records: name train and validation rows")
@@ -106,6 +113,10 @@ class Optimization(SpecModel):
                 "self.?maxBootstrappedDemos.orValue(1) > 0 || self.?maxLabeledDemos.orValue(0) == 0"
                 f" || self.?numCandidates.orValue({_OF_LABELED_ALONE + 1}) <= {_OF_LABELED_ALONE}",
                 f"maxLabeledDemos without maxBootstrappedDemos gives at most {_OF_LABELED_ALONE} candidates",
+            ),
+            Rule(
+                f"{value(cls, 'optimizer')} != 'BootstrapFewShot' || self.?maxBootstrappedDemos.orValue(1) > 0",
+                "BootstrapFewShot chooses demos that a model writes: maxBootstrappedDemos is at least 1",
             ),
             Rule(
                 f"{value(cls, 'target')} != 'Teacher' || (has(self.train) && has(self.validation))",

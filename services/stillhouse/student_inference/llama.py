@@ -26,7 +26,7 @@ def start_llama(path: Path, header: GgufHeader, config: EngineConfig) -> tuple[A
 
     Raises FailedPrecondition: the HTTP port is in use, or llama.cpp does not load the file.
     """
-    parameters = _parameters(path, header, config)
+    parameters = server_parameters(path, header, config)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if config.http_port:
         _check_port(config.http_host, config.http_port)
@@ -46,7 +46,8 @@ def start_llama(path: Path, header: GgufHeader, config: EngineConfig) -> tuple[A
     return server, int(urlsplit(server.listening_address).port or 0), parameters.api_keys[0]
 
 
-def _parameters(path: Path, header: GgufHeader, config: EngineConfig) -> Any:
+def server_parameters(path: Path, header: GgufHeader, config: EngineConfig) -> Any:
+    """All that llama.cpp is told."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.model_alias = {path.stem}
@@ -56,6 +57,10 @@ def _parameters(path: Path, header: GgufHeader, config: EngineConfig) -> Any:
     parameters.n_gpu_layers = requested_layers(config.gpu_layers)
     # A prompt is read in parts, between which others get their turn and a cancelled request lets go.
     parameters.n_batch = 512 if parameters.n_gpu_layers else 256
+    if not parameters.n_gpu_layers:
+        # On a processor llama.cpp's flash attention reads a prompt a little faster, and writes far slower behind a
+        # long one: benchmarks/student_attention.py.
+        parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     parameters.fit_params = False
     parameters.verbosity = 1
     # The prompts of others are not kept in memory beside the slots, and slots are neither shown nor saved.

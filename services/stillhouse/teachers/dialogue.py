@@ -74,19 +74,22 @@ _PROMPTS = {
 }
 
 
+def check_sampling(model: TeacherModel, *, place: str) -> None:
+    """Raises InvalidArgument that names the field below `place`: tokens or temperature that no model takes."""
+    if not 1 <= model.max_output_tokens <= MAX_OUTPUT_TOKENS:
+        raise InvalidArgument(
+            f"max_output_tokens {model.max_output_tokens} is not within 1 and {MAX_OUTPUT_TOKENS}",
+            field=f"{place}.max_output_tokens",
+        )
+    if not 0 <= model.temperature <= 2:
+        raise InvalidArgument(f"temperature {model.temperature:g} is not within 0 and 2", field=f"{place}.temperature")
+
+
 def manner_of(model: TeacherModel, *, attempts: int, place: str, guidance: Guidance | None = None) -> Manner:
     """How that model is asked. Raises InvalidArgument that names the field below `place`."""
     if model.prompt not in _PROMPTS:
         raise InvalidArgument("prompt is fenced, structured or plain", field=f"{place}.teacher.prompt")
-    if not 1 <= model.max_output_tokens <= MAX_OUTPUT_TOKENS:
-        raise InvalidArgument(
-            f"max_output_tokens {model.max_output_tokens} is not within 1 and {MAX_OUTPUT_TOKENS}",
-            field=f"{place}.teacher.max_output_tokens",
-        )
-    if not 0 <= model.temperature <= 2:
-        raise InvalidArgument(
-            f"temperature {model.temperature:g} is not within 0 and 2", field=f"{place}.teacher.temperature"
-        )
+    check_sampling(model, place=f"{place}.teacher")
     if attempts < 1:
         raise InvalidArgument("attempts is at least 1", field=f"{place}.attempts")
     thinking = model.thinking_budget if model.HasField("thinking_budget") else None

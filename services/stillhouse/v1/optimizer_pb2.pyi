@@ -199,7 +199,7 @@ class OptimizerOptions(_message.Message):
     num_candidates: _builtins.int
     num_trials: _builtins.int
     minibatch: _builtins.bool
-    """Absent: where there are more validation rows than minibatch_size."""
+    """Absent: where there are more validation rows than minibatch_size, and by auto more than 50."""
     minibatch_size: _builtins.int
     minibatch_full_eval_steps: _builtins.int
     max_bootstrapped_demos: _builtins.int

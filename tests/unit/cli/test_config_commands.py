@@ -1,3 +1,4 @@
+import errno
 import stat
 from pathlib import Path
 
@@ -184,3 +185,21 @@ def test_where_no_backup_can_be_written_the_file_stays(config: Path, capsys: pyt
 
     assert (outcome.code, config.read_text(), list(config.parent.iterdir())) == (65, TEXT, [config])
     assert "can't be written" in outcome.err
+
+
+def test_a_file_system_without_hard_links_keeps_a_backup_all_the_same(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    config.with_name("config.yaml.backup-1").write_text("mine")
+    config.chmod(0o640)
+
+    assert run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *STUDENT).code == 0
+
+    backup = config.with_name("config.yaml.backup-2")
+    assert (backup.read_text(), stat.S_IMODE(backup.stat().st_mode)) == (TEXT, 0o640)
+    assert config.with_name("config.yaml.backup-1").read_text() == "mine"
+    assert len(list(config.parent.iterdir())) == 3

@@ -174,3 +174,14 @@ def test_an_at_sign_reads_a_file(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(NotFound, match=r"/nowhere/r\.yaml"):
         Prompter(io.StringIO("@/nowhere/r.yaml\n"), io.StringIO()).line("concept")
+
+
+@pytest.mark.parametrize("typo", ["@/nowhere/r.yaml", "@~nobody-of-that-name/r.yaml", "@r\0.yaml"])
+def test_a_person_who_names_no_file_is_asked_again_and_a_pipe_is_not(typo: str) -> None:
+    screen = io.StringIO()
+
+    assert Prompter(Terminal(f"{typo}\na diary\n"), screen).line("concept") == "a diary"
+    assert Prompter(Terminal(f"{typo}\na: 1\n\n"), screen).text("requirements") == "a: 1"
+    assert screen.getvalue().count("can't be read") == 2
+    with pytest.raises(NotFound, match="can't be read"):
+        Prompter(io.StringIO(f"{typo}\na diary\n"), io.StringIO()).line("concept")

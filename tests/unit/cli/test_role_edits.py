@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from stillhouse.cli.role_config import Provider, RoleChange, read_roles
+from stillhouse.cli.role_config import Provider, RoleChange, masked, read_roles
 from stillhouse.cli.role_edits import set_role
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 
@@ -92,6 +92,49 @@ def test_a_role_on_one_line_stays_on_one_line(role: str, expected: str) -> None:
     text = f"roles: {{po: {role}}} # flow\n"
 
     assert set_role(text, "po", RoleChange(Provider.VERTEX, "m")) == f"roles: {{po: {expected}}} # flow\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "roles:\n  po:\n    base_url: h:1  # room 3\n    model: m\n    provider: vertex\n",
+            "roles:\n  po:\n    # room 3\n    model: m\n    provider: vertex\n",
+        ),
+        (
+            "roles: {po: {base_url: u, # far, far\n  model: m, provider: vertex}}",
+            "roles: {po: { # far, far\n  model: m, provider: vertex}}",
+        ),
+        (
+            "roles: {po: {model: m, provider: vertex, # ours\n  base_url: u}}",
+            "roles: {po: {model: m, provider: vertex, # ours\n  }}",
+        ),
+    ],
+)
+def test_what_was_remarked_of_a_value_that_goes_stays(text: str, expected: str) -> None:
+    assert set_role(text, "po", RoleChange(Provider.VERTEX, "m")) == expected
+
+
+@pytest.mark.parametrize("written", ["010", "8_", "1__0", "0_1", "+-1"])
+def test_what_readers_take_for_different_numbers_is_text_and_written_anew(written: str) -> None:
+    text = f"roles: {{po: {{model: 5_, max_tokens: {written}}}}}"
+    assert read_roles(text)["po"]["max_tokens"] == written
+    assert "max_tokens: 10" in set_role(text, "po", RoleChange(Provider.GRPC, "m", max_tokens=10))
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://me:secret@h/v1?key=1", "http://***@h/v1?***"),
+        ("me:secret@host:5000", "***@host:5000"),
+        ("//me@h", "//***@h"),
+        ("host:5000", "host:5000"),
+        ("http://h/a@b", "http://h/a@b"),
+        (None, None),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(address: str | None, shown: str | None) -> None:
+    assert masked(address) == shown
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_a_difference_that_is_the_same_everywhere_is_sure() -> None:
 
 
 def test_the_same_scores_differ_by_nothing() -> None:
-    same = scores(0.1, 0.2, 0.3)
+    same = scores(0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
     found = paired_difference(same, same)
     assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
 
@@ -88,6 +88,13 @@ def test_recorded_scores_tell_a_real_gain_from_a_shuffle() -> None:
     assert paired_difference(shuffled, recorded).low <= 0 <= paired_difference(shuffled, recorded).high
 
 
-def test_one_row_says_nothing_of_others() -> None:
-    found = paired_difference({"a": 0.9}, {"a": 0.1})
-    assert (found.rows, found.low, found.high) == (1, -1.0, 1.0)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_handful_of_rows_says_nothing_of_others(count: int) -> None:
+    found = paired_difference(scores(*[0.9] * count), scores(*[0.1] * count))
+    assert (found.rows, found.mean, found.low, found.high) == (count, pytest.approx(0.8), -1.0, 1.0)
+
+
+def test_of_hundred_models_that_are_no_better_few_seem_so_on_six_rows_too() -> None:
+    source = random.Random(5)
+    noise = [scores(*[source.gauss(0, 0.1) for _ in range(6)]) for _ in range(100)]
+    assert sum(paired_difference(one, scores(*[0.0] * 6)).low > 0 for one in noise) <= 15

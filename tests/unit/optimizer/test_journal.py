@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import dspy
 import pytest
-from dspy import lm15
 
-from scripted_subject import ScriptedSubject, at_random, scripted_lm
+from scripted_subject import ScriptedSubject, at_random, in_thread, plain, refusing, scripted_lm
 from stillhouse.artifacts.answers import AnswerLog
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, PermanentError, Unavailable
-from stillhouse.optimizer.journal import REPLAY, Journal, Limits, RunEnded, Usage, installed
+from stillhouse.optimizer.journal import Journal, RunEnded, Usage, installed
 from waiting import wait_until
 
 
@@ -31,19 +29,10 @@ def log(store: Store) -> AnswerLog:
     return AnswerLog(store)
 
 
-def plain(text: str, fields: Sequence[str]) -> str:
-    return f"answer to {text[-20:]}"
-
-
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as executor:
         yield executor
-
-
-def in_thread(threads: ThreadPoolExecutor, ask: Callable[[], Any]) -> Future[Any]:
-    """As DSPy starts its rows: with the settings of whoever starts them."""
-    return threads.submit(contextvars.copy_context().run, ask)
 
 
 def test_an_answer_is_asked_for_once_and_read_the_same_ever_after(log: AnswerLog) -> None:
@@ -87,10 +76,6 @@ def test_equal_questions_in_flight_are_one_call(log: AnswerLog, threads: ThreadP
         assert len({each.result(20) for each in asking}) == 1
     assert len(subject.asked) == 1
     assert journal.usage.calls == 1
-
-
-def refusing(text: str, fields: Sequence[str]) -> str:
-    raise lm15.ContextLengthError("the prompt has 9000 tokens")
 
 
 def test_a_refused_question_fails_each_time_is_asked_once_a_run_and_never_kept(store: Store) -> None:
@@ -159,113 +144,31 @@ def test_the_answer_that_another_process_kept_first_is_the_one_that_is_read(log:
         assert scripted_lm(ScriptedSubject(overtaken), mine)("Why?") == ["theirs"]
 
 
-@pytest.mark.parametrize(
-    ("limits", "answered"),
-    [
-        (Limits(max_calls=2), 2),
-        (Limits(max_calls=0), 0),
-        (Limits(max_total_tokens=30), 2),
-        (Limits(max_cost_usd=0.5), 2),
-        (Limits(max_seconds=2.5), 2),
-    ],
-    ids=lambda value: str(value),
-)
-def test_no_call_is_begun_beyond_a_limit_and_kept_answers_are_still_read(
-    store: Store, limits: Limits, answered: int
-) -> None:
-    subject = ScriptedSubject(plain, cost_usd=0.25)
-    journal = Journal(AnswerLog(store), limits=limits, elapsed_seconds=lambda: 1.0 + len(subject.asked))
-    lm = scripted_lm(subject, journal)
-    with installed(journal):
-        for number in range(answered):
-            lm(f"Question {number}?")
-        with pytest.raises(RunEnded) as ended:
-            lm("One more?")
-        with journal.replay():
-            for number in range(answered):
-                lm(f"Question {number}?")
-    assert getattr(limits, ended.value.limit) is not None
-    assert len(subject.asked) == answered
-
-
-def test_threads_together_stay_within_the_calls_and_the_cost_of_a_run(
+def test_a_question_that_dspy_drops_after_the_look_into_the_log_is_anyones_once_that_thread_asks_another(
     log: AnswerLog, threads: ThreadPoolExecutor
 ) -> None:
-    subject = ScriptedSubject(plain, seconds=0.05, cost_usd=0.1)
-    journal = Journal(log, limits=Limits(max_calls=5, max_cost_usd=0.3))
-    lm = scripted_lm(subject, journal)
-    with installed(journal):
-        asking = [in_thread(threads, lambda number=number: lm(f"Question {number}?")) for number in range(12)]
-        ended = [each.exception(20) for each in asking]
-    assert len(subject.asked) == 3
-    assert sum(each is None for each in ended) == 3
+    def request(question: str) -> dict[str, Any]:
+        return {"model": "scripted/one", "messages": [{"role": "user", "content": question}]}
 
-
-def test_a_replay_calls_nothing(log: AnswerLog) -> None:
-    subject = ScriptedSubject(at_random)
     journal = Journal(log)
-    lm = scripted_lm(subject, journal)
-    with installed(journal):
-        first = lm("Why?")
-        with journal.replay():
-            assert lm("Why?") == first
-            with pytest.raises(RunEnded) as ended:
-                lm("Another question?")
-    assert ended.value.limit == REPLAY
-    assert len(subject.asked) == 1
+    assert journal.get(request("Why?")) is None
+    waiting = in_thread(threads, lambda: journal.get(request("Why?")))
+    with pytest.raises(TimeoutError):
+        waiting.result(0.1)
+    assert journal.get(request("How?")) is None
+    assert waiting.result(20) is None
 
 
-def test_a_replay_meets_the_same_refusal(log: AnswerLog) -> None:
-    subject = ScriptedSubject(refusing)
-    journal = Journal(log)
-    lm = scripted_lm(subject, journal)
-    with installed(journal):
-        with pytest.raises(dspy.ContextWindowExceededError):
-            lm("Why?")
-        with journal.replay(), pytest.raises(dspy.ContextWindowExceededError):
-            lm("Why?")
-    assert len(subject.asked) == 1
-
-
-def test_a_replay_waits_for_calls_under_way_and_is_not_ended_by_rows_left_behind(
-    log: AnswerLog, threads: ThreadPoolExecutor
-) -> None:
-    released, replaying = threading.Event(), threading.Event()
-
-    def script(text: str, fields: Sequence[str]) -> str:
-        assert released.wait(20)
-        return plain(text, fields)
-
-    subject = ScriptedSubject(script)
-    journal = Journal(log, limits=Limits(max_calls=1))
-    lm = scripted_lm(subject, journal)
-
-    def row_of_two_questions() -> None:
-        lm("First?")
-        assert replaying.wait(20)
-        lm("Second?")
-
-    with installed(journal):
-        row = in_thread(threads, row_of_two_questions)
-        wait_until(lambda: len(subject.asked) == 1, "the first question is asked")
-        with pytest.raises(RunEnded) as ended:
-            lm("Another row?")
-        threading.Timer(0.2, released.set).start()
-        with journal.replay():
-            assert subject.in_flight == 0, "its answer was waited for"
-            assert lm("First?")
-            replaying.set()
-            assert isinstance(row.exception(20), RunEnded)
-            assert lm("First?"), "the replay goes on"
-    assert ended.value.limit == "max_calls"
-    assert journal.usage.calls == 1
-
-
-def test_a_question_that_dspy_drops_after_the_look_into_the_log_blocks_nobody(log: AnswerLog) -> None:
+def test_whoever_waits_for_a_dropped_question_hears_of_the_stop(log: AnswerLog, threads: ThreadPoolExecutor) -> None:
+    stopping = threading.Event()
     request = {"model": "scripted/one", "messages": [{"role": "user", "content": "Why?"}]}
-    journal = Journal(log)
+    journal = Journal(log, stopping=stopping)
     assert journal.get(request) is None
-    assert journal.get(request) is None
+    waiting = in_thread(threads, lambda: journal.get(request))
+    stopping.set()
+    ended = waiting.exception(20)
+    assert isinstance(ended, RunEnded)
+    assert isinstance(ended.error, Cancelled)
 
 
 def test_a_run_that_is_stopped_begins_no_call(log: AnswerLog) -> None:
@@ -282,12 +185,24 @@ def test_a_run_that_is_stopped_begins_no_call(log: AnswerLog) -> None:
     assert len(subject.asked) == 1
 
 
-def test_dspy_has_its_own_cache_back_afterwards(log: AnswerLog) -> None:
-    before = vars(dspy).get("cache")
+def test_dspy_has_its_own_cache_back_afterwards(log: AnswerLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = object()
+    monkeypatch.setattr(dspy, "cache", own, raising=False)
     journal = Journal(log)
     with installed(journal):
         assert dspy.cache is journal
-    assert vars(dspy).get("cache") is before
+    assert dspy.cache is own
+
+
+def test_rows_left_behind_find_no_cache_that_would_pickle_their_answers(
+    log: AnswerLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vars(dspy), "cache", None)
+    with installed(Journal(log)):
+        pass
+    dspy.cache.put({"model": "m"}, object())
+    assert not dspy.cache.enable_disk_cache
+    assert not dspy.cache.enable_memory_cache
 
 
 def test_what_is_kept_is_text_that_can_be_read_without_pickle(store: Store) -> None:

@@ -15,12 +15,16 @@ from stillhouse.optimizer.journal import Limits
 from stillhouse.optimizer.metadata import DataSet, Names, metadata_document
 from stillhouse.optimizer.optimization import Optimized
 from stillhouse.programs.document import json_bytes
-from stillhouse.v1.optimizer_pb2 import OptimizeRequest
+from stillhouse.v1.optimizer_pb2 import PROMPT_OPTIMIZER_MIPRO_V2, OptimizeRequest
+from stillhouse.v1.teacher_pb2 import TeacherModel
 
 REQUEST = OptimizeRequest(
     min_baseline_valid=0.25,
     max_tokens=200,
     temperature=0.5,
+    optimizer=PROMPT_OPTIMIZER_MIPRO_V2,
+    prompt_model=TeacherModel(provider="two", model="two", max_output_tokens=99, temperature=0.75),
+    max_calls=500,
     store_uri="s3://secret-bucket",
     student_address="student.internal:50051",
     train_source="t.jsonl",
@@ -52,6 +56,10 @@ def test_it_names_role_rows_models_seed_versions_and_use(store: Store) -> None:
     assert (made["trainset_size"], made["valset_size"]) == (6, 8)
     assert made["parameters"]["trials"] == 3
     assert (made["parameters"]["min_baseline_valid"], made["parameters"]["max_tokens"]) == (0.25, 200)
+    assert made["parameters"]["prompt_model"] == {"max_tokens": 99, "temperature": 0.75}
+    assert made["parameters"]["max_calls"] == 500
+    assert not {"demo_model", "max_cost_usd"} & set(made["parameters"])
+    assert "idle" not in made
     assert {name: version(name) for name in ("dspy", "optuna", "gepa", "stillhouse")} == made["libraries"]
     assert made["usage"] == {
         "calls": run.usage.calls,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from dspy import lm15
 
 from scripted_subject import ScriptedSubject, at_random, response
-from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.artifacts.answers import AnswerLog, LoggedAnswer
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import (
     Cancelled,
@@ -23,8 +25,11 @@ from stillhouse.errors import (
     StillhouseError,
     Unavailable,
 )
-from stillhouse.optimizer.journal import Journal, RunEnded, installed
-from stillhouse.optimizer.models import StudentSubject, language_model, teacher_name
+from stillhouse.optimizer.journal import BilledRefusal, Journal, RunEnded, installed
+from stillhouse.optimizer.models import StudentSubject, TeacherSubject, language_model, teacher_name
+from stillhouse.teachers.prices import FREE
+from stillhouse.teachers.teacher import FinishReason, Question
+from stillhouse.v1.teacher_pb2 import TeacherModel
 
 REQUEST = lm15.Request(model="m", messages=(lm15.Message.user("Why?"),))
 
@@ -90,10 +95,55 @@ def test_what_concerns_one_question_is_refused_and_what_concerns_the_student_end
 def test_a_teacher_whose_name_dspy_has_opinions_on_takes_its_own_settings(tmp_path: Path) -> None:
     journal = Journal(AnswerLog(Store.open(str(tmp_path / "store"))))
     teacher: Any = SimpleNamespace(identity="litellm:openai/gpt-5")
-    lm = language_model(teacher_name(teacher), ScriptedSubject(at_random), journal, max_tokens=500, temperature=0.5)
+    name = teacher_name(teacher, TeacherModel())
+    lm = language_model(name, ScriptedSubject(at_random), journal, max_tokens=500, temperature=0.5)
     assert (lm.kwargs["max_tokens"], lm.kwargs["temperature"]) == (500, 0.5)
     with installed(journal):
         assert lm("Why?")
+
+
+def test_a_teacher_that_may_think_longer_is_another_model() -> None:
+    teacher: Any = SimpleNamespace(identity="vertex:gemini-2.5-flash")
+    models = [TeacherModel(), TeacherModel(thinking_budget=0), TeacherModel(thinking_budget=9)]
+    assert [teacher_name(teacher, model) for model in models] == [
+        f"teacher/vertex:gemini-2.5-flash{thinking}" for thinking in ("", "?thinking=0", "?thinking=9")
+    ]
+
+
+class RefusingTeacher:
+    """Refuses, and wants to be paid."""
+
+    identity = "vertex:m"
+
+    def __init__(self, finish_reason: FinishReason) -> None:
+        self.finish_reason = finish_reason
+
+    async def ask(self, question: Question) -> LoggedAnswer:
+        extra = {"thinking_tokens": "30", "detail": "SAFETY"}
+        return LoggedAnswer("half", str(self.finish_reason), 10, 5, 0.1, cost_usd=0.25, extra=extra)
+
+
+@contextmanager
+def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.mark.parametrize("finish_reason", [FinishReason.BLOCKED, FinishReason.EMPTY, FinishReason.OTHER])
+def test_a_teachers_refusal_says_what_was_paid_for_it(finish_reason: FinishReason) -> None:
+    teacher: Any = RefusingTeacher(finish_reason)
+    with running_loop() as loop:
+        subject = TeacherSubject(teacher, FREE, TeacherModel(max_output_tokens=99), loop)
+        with pytest.raises(BilledRefusal, match="vertex:m gave no answer: SAFETY") as refused:
+            subject.ask(REQUEST)
+    assert (refused.value.answer.completion_tokens, refused.value.answer.cost_usd) == (35, 0.25)
 
 
 def test_a_model_of_a_run_is_not_asked_past_its_journal(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dspy.teleprompt.mipro_optimizer_v2 import AUTO_RUN_SETTINGS
 
 from scripted_subject import QuizPredict
 from stillhouse.errors import InvalidArgument
-from stillhouse.optimizer.options import AUTO, Optimizer, Options, options_of
+from stillhouse.optimizer.options import AUTO, Optimizer, Options, idle_options, options_of, parameters_of
 from stillhouse.v1.optimizer_pb2 import (
     PROMPT_OPTIMIZER_BOOTSTRAP_FEW_SHOT,
     PROMPT_OPTIMIZER_GEPA,
@@ -18,6 +18,7 @@ from stillhouse.v1.optimizer_pb2 import (
     OptimizeRequest,
     OptimizerOptions,
 )
+from stillhouse.v1.teacher_pb2 import TeacherModel
 
 
 def resolved(
@@ -131,3 +132,50 @@ def test_no_optimizer_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidArgument, match="mipro_v2, bootstrap_few_shot, gepa") as refused:
         resolved(optimizer=0)
     assert refused.value.field == "optimizer"
+
+
+GIVEN = {
+    "num_candidates": 4,
+    "num_trials": 4,
+    "max_bootstrapped_demos": 3,
+    "max_labeled_demos": 3,
+    "metric_threshold": 0.5,
+    "init_temperature": 1.5,
+    "minibatch_size": 20,
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "unused"),
+    [
+        (PROMPT_OPTIMIZER_MIPRO_V2, set()),
+        (PROMPT_OPTIMIZER_BOOTSTRAP_FEW_SHOT, {"prompt_model", "num_trials", "init_temperature", "minibatch_size"}),
+        (
+            PROMPT_OPTIMIZER_GEPA,
+            {"demo_model", "max_bootstrapped_demos", "max_labeled_demos", "metric_threshold", "minibatch_size"},
+        ),
+    ],
+)
+def test_what_an_optimiser_has_no_use_for_is_named_and_is_no_parameter(optimizer: Any, unused: set[str]) -> None:
+    models = {"prompt_model": TeacherModel(provider="p"), "demo_model": TeacherModel(provider="d")}
+    request = OptimizeRequest(optimizer=optimizer, options=OptimizerOptions(**GIVEN), **models)
+    assert set(idle_options(request)) == unused
+    parameters = parameters_of(options_of(request, validation_rows=40, answered=True))
+    assert {name for name in (*GIVEN, *models) if name in parameters} == {
+        *GIVEN.keys() - unused - {"num_candidates", "num_trials"}
+    }
+    assert ("trials" in parameters) == ("num_trials" not in unused)
+
+
+def test_only_what_has_minibatches_minds_their_size() -> None:
+    with pytest.raises(InvalidArgument, match="minibatch_size 35 is more than the 8 validation rows"):
+        resolved(8, minibatch=True)
+    assert not resolved(8, minibatch=True, optimizer=PROMPT_OPTIMIZER_GEPA).minibatch
+
+
+def test_few_shots_are_at_least_one() -> None:
+    shots = {"num_candidates": 3, "max_bootstrapped_demos": 0}
+    with pytest.raises(InvalidArgument, match="max_bootstrapped_demos 0 is not within 1 and 32") as refused:
+        resolved(optimizer=PROMPT_OPTIMIZER_BOOTSTRAP_FEW_SHOT, answered=True, **shots)
+    assert refused.value.field == "options.max_bootstrapped_demos"

@@ -21,12 +21,10 @@ from scripted_subject import (
     half_readable,
     in_fields,
     optimized,
-    quiz_search,
 )
-from stillhouse.artifacts.answers import AnswerLog
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, Unavailable
-from stillhouse.optimizer.journal import Journal, Limits
+from stillhouse.optimizer.journal import Limits
 from stillhouse.optimizer.optimization import Optimized
 from stillhouse.optimizer.options import Optimizer
 from stillhouse.programs.document import program_bytes
@@ -285,8 +283,6 @@ def test_progress_tells_rows_scores_and_calls(store: Store) -> None:
 
 
 def test_demos_are_answers_at_least_as_good_as_the_baseline_unless_said_otherwise(store: Store) -> None:
-    journal = Journal(AnswerLog(store))
-    plan = quiz_search(journal, ScriptedSubject())
     run = optimized(store, ScriptedSubject())
     demos = [demo for each in run.found.evaluations for demo in each.program.reply.demos]
     assert demos
@@ -294,4 +290,3 @@ def test_demos_are_answers_at_least_as_good_as_the_baseline_unless_said_otherwis
     anything = optimized(store, ScriptedSubject(), metric_threshold=0.0).found
     scores = [len(demo["answer"]) / 10 for each in anything.evaluations for demo in each.program.reply.demos]
     assert min(scores) < run.found.baseline.score
-    assert plan.scoring.threshold == 0.0

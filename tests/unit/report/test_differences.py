@@ -39,10 +39,10 @@ def test_the_baseline_has_no_difference_and_the_others_keep_their_order() -> Non
 
 
 def test_the_same_evaluation_under_two_names_differs_by_nothing() -> None:
-    same = evaluation(0.5, 0.7)
+    same = evaluation(*[0.5, 0.7] * 3)
     difference = compared(same, same).others[0].difference
     assert difference is not None
-    assert (difference.mean, difference.low, difference.high, difference.ties) == (0.0, 0.0, 0.0, 2)
+    assert (difference.mean, difference.low, difference.high, difference.ties) == (0.0, 0.0, 0.0, 6)
 
 
 def test_tiers_are_compared_each_by_its_own_rows_in_the_order_of_the_report() -> None:
