@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import signal
 import threading
 from pathlib import Path
@@ -38,6 +40,19 @@ def test_evaluate_writes_the_whole_evaluation(tmp_path: Path, rows: Path, capsys
     assert document["by_tier"]["simple"]["count"] == 3
     assert [row["valid"] for row in document["rows"]] == [True] * 3
     assert max(len(line) for line in outcome.out.splitlines() if "written" not in line) <= 100
+
+
+def test_rows_from_a_pipe_are_known_by_their_bytes(tmp_path: Path, rows: Path, capsys: Capture) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=lambda: pipe.write_bytes(rows.read_bytes()), daemon=True)
+    writing.start()
+    with served(ScriptedServicer(AUTHOR)) as server:
+        arguments = ("--validation", pipe, "--student", server.address, "--output", tmp_path / "e.json")
+        outcome = run_leaf(capsys, "evaluate", *arguments, "--json")
+
+    assert outcome.json["scores"]["count"] == 3
+    assert outcome.json["validation_sha256"] == hashlib.sha256(rows.read_bytes()).hexdigest()
 
 
 def test_without_grammar_no_answer_is_held(tmp_path: Path, rows: Path, capsys: Capture) -> None:

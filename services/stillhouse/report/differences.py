@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 from typing import Any
 
-from stillhouse.dataset.paired import RESAMPLES, paired_difference
+from stillhouse.dataset.paired import FEWEST_ROWS, RESAMPLES, paired_difference
 from stillhouse.report.evaluations import Detected, Evaluation, MeasuredRow, check_comparable, in_order
 
 TIE = 1e-9
@@ -127,6 +127,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
             "interval": "percentiles of a paired bootstrap",
             "level": LEVEL,
             "resamples": RESAMPLES,
+            "fewest_rows": FEWEST_ROWS,
             "seed": SEED,
             "tie": TIE,
             "failed_rows": "score 0",

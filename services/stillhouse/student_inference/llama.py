@@ -59,7 +59,7 @@ def server_parameters(path: Path, header: GgufHeader, config: EngineConfig) -> A
     parameters.n_batch = 512 if parameters.n_gpu_layers else 256
     if not parameters.n_gpu_layers:
         # On a processor llama.cpp's flash attention reads a prompt a little faster, and writes far slower behind a
-        # long one: benchmarks/student_attention.py.
+        # long one: benchmarks/student_throughput.py.
         parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     parameters.fit_params = False
     parameters.verbosity = 1

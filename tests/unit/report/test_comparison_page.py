@@ -53,7 +53,7 @@ def test_figures_say_who_was_asked_what_failed_and_what_it_cost(page: str) -> No
 
 def test_differences_have_interval_wins_ties_losses_and_a_reading(page: str) -> None:
     said = text_of(page, "differences")
-    assert re.search(r"student \+0\.325 −0\.\d{3} to \+0\.\d{3} 2 1 1 not clear", said)
+    assert re.search(r"student \+0\.325 −1\.000 to \+1\.000 2 1 1 not clear", said)
     assert "Score less that of base , row by row over 4 rows" in said
 
 

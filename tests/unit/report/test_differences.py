@@ -96,6 +96,7 @@ def test_the_document_says_what_was_done_and_has_null_where_there_is_nothing() -
     made = comparison_document(compare({"base": evaluation(0.5, 0.25), "teacher": teacher}))
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     assert (made["rows"], made["baseline"], made["validation_sha256"]) == (2, "base", "b" * 64)
+    assert made["method"]["fewest_rows"] == 6
     assert (made["method"]["seed"], made["method"]["resamples"], made["method"]["level"]) == (0, 2000, 0.95)
     base, paid = made["evaluations"]
     assert (base["name"], base["cost_usd"], base["difference"], base["program"]) == ("base", None, None, None)

@@ -1,16 +1,17 @@
 """How fast a student reads prompts and writes answers: as Stillhouse serves it, and with llama.cpp's own attention.
 
-    python benchmarks/student_attention.py --model student.gguf [--prompt-tokens 500 1500 4000] [--rounds 2]
+    python benchmarks/student_throughput.py --model student.gguf [--slots 2 8] [--prompt-tokens 500 4000] [--rounds 2]
 
-Both arms are llama.cpp's server with our settings; `default` leaves the choice of flash attention to it. Each has
-a process of its own, one after the other, rounds in opposite orders. All slots are asked at the same time: first their
-prompts, all of them new, then an answer of --tokens tokens. Figures are of all slots together, the mean of the rounds.
-On a GPU both arms are the same.
+Both arms are llama.cpp's server with our settings; `default` leaves the choice of flash attention to it. Each has a
+process of its own for each number of slots, one after the other, rounds in opposite orders. All slots are asked at the
+same time: first their prompts, all of them new, then an answer of --tokens tokens. Figures are of all slots together,
+the mean of the rounds. On a GPU both arms are the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -29,35 +30,36 @@ _SENTENCE = "The product owner writes a vision for gardeners who keep a diary. "
 _TOKENS_OF_IT = 14
 
 
-def attention(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Tokens a second by arm and length of the prompt, and what ours are of llama.cpp's own."""
+def throughput(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Tokens a second by slots, length of the prompt and arm, and what ours are of llama.cpp's own."""
     runs: list[dict[str, Any]] = []
+    arms = [(slots, arm) for slots in options.slots for arm in ARMS]
     for number in range(options.rounds):
-        for arm in ARMS if number % 2 == 0 else reversed(ARMS):
-            output = folder / f"{number}-{arm}.json"
-            work = {**vars(options), "arm": arm, "model": str(options.model), "output": str(output)}
+        for slots, arm in arms if number % 2 == 0 else reversed(arms):
+            output = folder / "run.json"
+            work = {**vars(options), "slots": slots, "arm": arm, "model": str(options.model), "output": str(output)}
             usage_of([sys.executable, __file__, json.dumps(work)], folder / "log")
             runs += json.loads(output.read_bytes())
     rows = []
-    for tokens in options.prompt_tokens:
-        row: dict[str, Any] = {"prompt_tokens": tokens}
+    for slots, tokens in itertools.product(options.slots, options.prompt_tokens):
+        row: dict[str, Any] = {"slots": slots, "prompt_tokens": tokens}
+        same = [run for run in runs if (run["slots"], run["prompt_tokens"]) == (slots, tokens)]
         for figure in ("reading", "writing"):
             for arm in ARMS:
-                own = [run[figure] for run in runs if (run["arm"], run["prompt_tokens"]) == (arm, tokens)]
-                row[f"{figure}_{arm}"] = fmean(own)
+                row[f"{figure}_{arm}"] = fmean(run[figure] for run in same if run["arm"] == arm)
             row[f"{figure}_ratio"] = row[f"{figure}_{OURS}"] / row[f"{figure}_{DEFAULT}"]
         rows.append(row)
     return {"runs": runs, "rows": rows, "missed": []}
 
 
 def show(report: Mapping[str, Any]) -> None:
-    """A line a length."""
-    print("prompt    reading, tokens/s           writing, tokens/s")
-    print("tokens    ours  default  ratio        ours  default  ratio")
+    """A line for slots and a length."""
+    print("       prompt    reading, tokens/s           writing, tokens/s")
+    print("slots  tokens    ours  default  ratio        ours  default  ratio")
     for row in report["rows"]:
         figures = [f"{row[f'{name}_{arm}']:8.0f}" for name in ("reading", "writing") for arm in ARMS]
         print(
-            f"{row['prompt_tokens']:6}{figures[0]}{figures[1]} {row['reading_ratio']:7.2f}"
+            f"{row['slots']:5}{row['prompt_tokens']:8}{figures[0]}{figures[1]} {row['reading_ratio']:7.2f}"
             f"    {figures[2]}{figures[3]} {row['writing_ratio']:7.2f}"
         )
 
@@ -101,6 +103,7 @@ def measure_arm(work: Mapping[str, Any]) -> None:
             runs.append(
                 {
                     "arm": work["arm"],
+                    "slots": work["slots"],
                     "prompt_tokens": length,
                     "reading": read / reading_seconds,
                     "writing": len(prompts) * work["tokens"] / writing_seconds,
@@ -117,11 +120,11 @@ def main() -> int:
     parser.add_argument("--model", type=Path, metavar="FILE.gguf", required=True)
     parser.add_argument("--prompt-tokens", type=int, nargs="+", default=[500, 1500, 4000], help="about so many")
     parser.add_argument("--tokens", type=int, default=200, help="of an answer (default %(default)s)")
-    parser.add_argument("--slots", type=int, default=2, help="(default %(default)s)")
+    parser.add_argument("--slots", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--context", type=int, default=8192, help="tokens a slot (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="(default %(default)s)")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="the same figures")
-    return carry_out(parser.parse_args(), attention, show)
+    return carry_out(parser.parse_args(), throughput, show)
 
 
 if __name__ == "__main__":
