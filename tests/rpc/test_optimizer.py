@@ -31,9 +31,7 @@ from stillhouse.teachers.permission import ServerPermissions
 from stillhouse.v1 import optimizer_pb2_grpc
 from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.evaluator_pb2 import CONSTRAINT_KIND_ROLE_GRAMMAR
-from stillhouse.v1.optimizer_pb2 import (
-    OptimizerOptions,
-)
+from stillhouse.v1.optimizer_pb2 import PROMPT_OPTIMIZER_BOOTSTRAP_FEW_SHOT, PROMPT_OPTIMIZER_GEPA, OptimizerOptions
 from stillhouse.v1.teacher_pb2 import TeacherModel
 from waiting import wait_until
 
@@ -98,6 +96,28 @@ def test_only_the_roles_own_prompts_are_held_to_its_grammar(
             assert dict(asked.constraint.role_grammar.inputs) == dict(inputs)
     metadata = json.loads(store.read_bytes(result_of(store, request).metadata))
     assert metadata["models"]["task"] == f"stillhouse/sha256:{MODEL}/product_owner-grammar-{ROLE.version}"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "idle"),
+    [
+        (PROMPT_OPTIMIZER_BOOTSTRAP_FEW_SHOT, "bootstrap_few_shot", ["num_trials"]),
+        (PROMPT_OPTIMIZER_GEPA, "gepa", ["max_bootstrapped_demos"]),
+    ],
+)
+def test_the_other_optimizers_run_as_jobs_and_say_what_they_have_no_use_for(
+    store: Store, student: ScriptedServicer, tmp_path: Path, optimizer: Any, name: str, idle: list[str]
+) -> None:
+    with served(student) as server:
+        request = request_for(store, server.address, optimizer=optimizer)
+        assert run_job(request, tmp_path) == 0, said(tmp_path)
+
+    result = result_of(store, request)
+    metadata = json.loads(store.read_bytes(result.metadata))
+    assert (metadata["optimizer"], metadata["idle"]) == (name, idle)
+    assert not set(idle) & set(metadata["parameters"])
+    assert result.score >= result.baseline_score > 0
+    assert len(metadata["trials"]) > 1
 
 
 @pytest.mark.parametrize(
