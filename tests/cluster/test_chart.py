@@ -92,10 +92,13 @@ class Place:
     def install(self, *settings: str) -> None:
         """Installs or upgrades the release and waits until it is ready."""
         over = [part for setting in settings for part in ("--set", setting)]
-        self.run(
-            "helm", "upgrade", "--install", RELEASE, str(CHART), "--values", str(self.values), *over,
-            "--set", f"crd.install={str(self.brings_crd).lower()}", "--wait", "--timeout", "3m",
-        )  # fmt: skip
+        try:
+            self.run(
+                "helm", "upgrade", "--install", RELEASE, str(CHART), "--values", str(self.values), *over,
+                "--set", f"crd.install={str(self.brings_crd).lower()}", "--wait", "--timeout", "3m",
+            )  # fmt: skip
+        except AssertionError as e:  # Helm says what is not ready; the events say why.
+            raise AssertionError(f"{self.run('kubectl', 'get', 'pods,events')}\n{e}") from None
 
     def keys(self) -> Json:
         """The generated keys of the store."""
