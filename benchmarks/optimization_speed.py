@@ -11,7 +11,7 @@ server and its prefix cache: compare both orders.
 student: `optimize()` of the optimizer's stage with a fresh store: baseline, MIPROv2, best program, and the replay.
 plain: dspy.MIPROv2 with `student_lm` and DSPy's own cache on a fresh disk. It has the same metric, the same adapter
 for proposals (DSPy's own asks a small model twice) and as many errors allowed; it has no baseline, no replay and no
-answer log.
+answer log, and it makes its demos for one row after the other.
 local: `optimize()` with granite4 as the pipeline that this project replaces recorded it, served one call at a time, 90
 to 110 s an example: the role's scripted author answers after a uniform wait under a lock. Proposals wait as long.
 parallel: the same without the lock, --teacher-concurrency rows at a time: stands beside, has no target.

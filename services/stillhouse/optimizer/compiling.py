@@ -6,6 +6,7 @@ import random
 
 import dspy
 
+from stillhouse.optimizer.bootstrapping import bootstrapping_ahead
 from stillhouse.optimizer.options import Optimizer
 from stillhouse.optimizer.plan import Search
 from stillhouse.optimizer.proposing import ReflectionProposer
@@ -18,7 +19,8 @@ def compile_program(program: dspy.Module, plan: Search) -> dspy.Module:
         Optimizer.BOOTSTRAP_FEW_SHOT: _bootstrap_few_shot,
         Optimizer.GEPA: _gepa,
     }[plan.options.optimizer]
-    return compile_with(program, plan)
+    with bootstrapping_ahead():
+        return compile_with(program, plan)
 
 
 def _mipro_v2(program: dspy.Module, plan: Search) -> dspy.Module:

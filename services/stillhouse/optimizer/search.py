@@ -46,7 +46,7 @@ def search(plan: Search, on_row: Callable[[Evaluations, int, int], None]) -> Fou
     evaluations = Evaluations(plan.validation, on_row)
     ended_by = ""
     settings = {"callbacks": [evaluations], "adapter": ProposalAdapter(), "disable_history": True}
-    with _quiet(), dspy.context(lm=plan.models.task, **settings):
+    with _quiet(), dspy.context(lm=plan.models.task, num_threads=plan.models.threads, **settings):
         try:
             _run(plan, evaluations)
         except RunEnded as ended:
