@@ -1,11 +1,11 @@
-"""How fast a student reads prompts and writes answers: as Stillhouse serves it, and with llama.cpp's own attention.
+"""How fast a student reads prompts and writes answers: as Stillhouse serves it, and with llama.cpp's own defaults.
 
     python benchmarks/student_throughput.py --model student.gguf [--slots 2 8] [--prompt-tokens 500 4000] [--rounds 2]
 
-Both arms are llama.cpp's server with our settings; `default` leaves the choice of flash attention to it. Each has a
-process of its own for each number of slots, one after the other, rounds in opposite orders. All slots are asked at the
-same time: first their prompts, all of them new, then an answer of --tokens tokens. Figures are of all slots together,
-the mean of the rounds. On a GPU both arms are the same.
+Both arms are llama.cpp's server with our settings; `default` leaves the choice of flash attention and the format of the
+cache to it. Each has a process of its own for each number of slots, one after the other, rounds in opposite orders. All
+slots are asked at the same time: first their prompts, all of them new, then an answer of --tokens tokens. Figures are
+of all slots together, the mean of the rounds. On a GPU both arms are the same.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def measure_arm(work: Mapping[str, Any]) -> None:
     config = EngineConfig(parallel=work["slots"], context_tokens=work["context"])
     parameters = server_parameters(path, read_header(path), config)
     if work["arm"] == DEFAULT:
-        parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO
+        untouched = xllamacpp.CommonParams()
+        parameters.flash_attn_type, parameters.cache_type_k = untouched.flash_attn_type, untouched.cache_type_k
     server = xllamacpp.Server(parameters)
     key = parameters.api_keys[0]
 

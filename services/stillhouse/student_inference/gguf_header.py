@@ -7,6 +7,7 @@ needed where a student is only served.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +30,8 @@ class GgufHeader:
     context_tokens: int
     """What the model was trained for."""
     layers: int
+    key_width: int
+    """Numbers in the key of one attention head."""
     tokenizer: str
     """`gpt2` is byte-level BPE, `llama` is SentencePiece."""
     tokens: tuple[bytes, ...]
@@ -55,9 +58,16 @@ def read_header(path: Path) -> GgufHeader:
         name=str(found.get("general.name") or ""),
         context_tokens=_whole(found.get(f"{architecture}.context_length")),
         layers=_whole(found.get(f"{architecture}.block_count")),
+        key_width=_key_width(found, architecture),
         tokenizer=str(found.get("tokenizer.ggml.model") or ""),
         tokens=tokens if isinstance(tokens := found.get("tokenizer.ggml.tokens"), tuple) else (),
     )
+
+
+def _key_width(found: Mapping[str, object], architecture: str) -> int:
+    heads = _whole(found.get(f"{architecture}.attention.head_count"))
+    shared = _whole(found.get(f"{architecture}.embedding_length")) // heads if heads else 0
+    return _whole(found.get(f"{architecture}.attention.key_length")) or shared
 
 
 def _whole(value: object) -> int:

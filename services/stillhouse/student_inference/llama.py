@@ -20,6 +20,9 @@ from stillhouse.student_inference.config import DEFAULT_CONTEXT_TOKENS, EngineCo
 from stillhouse.student_inference.gguf_header import GgufHeader
 from stillhouse.student_inference.hardware import physical_cores, requested_layers
 
+_BLOCK = 32
+"""Numbers that share a scale in ggml's Q8_0."""
+
 
 def start_llama(path: Path, header: GgufHeader, config: EngineConfig) -> tuple[Any, int, str]:
     """The xllamacpp server, the port of its HTTP listener and that listener's key.
@@ -58,9 +61,11 @@ def server_parameters(path: Path, header: GgufHeader, config: EngineConfig) -> A
     # A prompt is read in parts, between which others get their turn and a cancelled request lets go.
     parameters.n_batch = 512 if parameters.n_gpu_layers else 256
     if not parameters.n_gpu_layers:
-        # On a processor llama.cpp's flash attention reads a prompt a little faster, and writes far slower behind a
-        # long one: benchmarks/student_throughput.py.
+        # On a processor llama.cpp's flash attention reads a prompt faster, and writes far slower behind a long one.
+        # Keys of 8 bits make up for the first: benchmarks/student_throughput.py. Values of 8 bits need flash attention.
         parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if header.key_width and header.key_width % _BLOCK == 0:
+            parameters.cache_type_k = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     parameters.fit_params = False
     parameters.verbosity = 1
     # The prompts of others are not kept in memory beside the slots, and slots are neither shown nor saved.

@@ -14,7 +14,7 @@ from stillhouse.student_inference.gguf_header import GgufHeader, read_header
 
 
 def header(tokenizer: str, tokens: tuple[bytes, ...]) -> GgufHeader:
-    return GgufHeader("llama", "", 0, 0, tokenizer, tokens)
+    return GgufHeader("llama", "", 0, 0, 0, tokenizer, tokens)
 
 
 def test_facts_of_a_real_tokenizer_are_read(tmp_path: Path) -> None:
