@@ -12,7 +12,6 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from measuring import ROLE, SEED
+from optimization_calls import Measured, Witness, call_of, measured_calls
 
 STUDENT, PLAIN, LOCAL, PARALLEL = ARMS = ("student", "plain", "local", "parallel")
 LOCAL_SECONDS = (90.0, 110.0)
@@ -43,72 +43,10 @@ class Work:
     max_tokens: int
     threads: int
     address: str = ""
+    http_port: str = ""
+    """Of the student's OpenAI-compatible listener; its key is STILLHOUSE_HTTP_KEY."""
     scale: float = 0.0
     """Of the waits; 0: none."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One run of an arm; seconds are this machine's."""
-
-    calls: int
-    proposals: int
-    """Those of the calls that are no prompt of the role."""
-    seconds: float
-    cpu_seconds: float
-    """Of the arm's process; a student's server is another."""
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    readable: float
-    """Fraction of the answers to the role's prompts that have every output."""
-    score: float
-    """Mean of the program that was found, on the validation rows."""
-
-
-class Witness:
-    """Stands before a model as an engine of DSPy's, and keeps what passes to be counted after the clock."""
-
-    supports_response_schema = False
-    supported_params = frozenset({"temperature", "max_tokens", "seed", "top_p", "top_k", "stop"})
-
-    def __init__(self, complete: Callable[[Any], Any]) -> None:
-        """`complete` takes a dspy.lm15.Request and returns a Response."""
-        self._complete = complete
-        self._lock = threading.Lock()
-        self.passed: list[tuple[Any, Any]] = []
-
-    def complete(self, request: Any) -> Any:
-        """The answer, drawn with the benchmark's seed."""
-        response = None
-        try:
-            response = self._complete(replace(request, config=replace(request.config, seed=SEED)))
-        finally:
-            with self._lock:
-                self.passed.append((request, response))
-        return response
-
-    def measured(self, seconds: float, cpu_seconds: float, score: float) -> Measured:
-        """What passed, in figures."""
-        from stillhouse.client.dspy import request_messages
-        from stillhouse.roles.role import load_role
-
-        role = load_role(ROLE)
-        rows = [answer for asked, answer in self.passed if role.inputs_of(request_messages(asked)) is not None]
-        texts = ["".join(part.text for part in answer.message.parts) for answer in rows if answer is not None]
-        whole = sum(set(role.parse(text).outputs) == set(role.output_fields) for text in texts)
-        usages = [answer.usage for _, answer in self.passed if answer is not None]
-        return Measured(
-            calls=len(self.passed),
-            proposals=len(self.passed) - len(rows),
-            seconds=seconds,
-            cpu_seconds=cpu_seconds,
-            prompt_tokens=sum(usage.input_tokens or 0 for usage in usages),
-            cached_tokens=sum(usage.cache_read_tokens or 0 for usage in usages),
-            completion_tokens=sum(usage.output_tokens or 0 for usage in usages),
-            readable=whole / len(rows),
-            score=score,
-        )
 
 
 class LocalModel:
@@ -170,14 +108,13 @@ def rows_and_options(work: Work) -> tuple[list[Any], list[Any], Any]:
 
 def warm_up(work: Work) -> None:
     """One throw-away answer of the student's to a row that is in no data set."""
-    from stillhouse.client.student import GenerationOptions, RolePrompt, StudentClient
+    from stillhouse.client.student import GenerationOptions, StudentClient
     from stillhouse.roles.role import load_role
 
     role = load_role(ROLE)
     (example,) = role.examples(count=1, seed=SEED + 1)
-    options = GenerationOptions(max_tokens=work.max_tokens, role_grammar=RolePrompt(role.name, example.inputs))
     with StudentClient(work.address) as client:
-        client.generate(role.messages(example.inputs), options)
+        client.generate(role.messages(example.inputs), GenerationOptions(max_tokens=work.max_tokens))
 
 
 def run_ours(work: Work) -> Measured:
@@ -195,7 +132,7 @@ def run_ours(work: Work) -> Measured:
     role = load_role(ROLE)
     train, validation, options = rows_and_options(work)
     if work.arm == STUDENT:
-        engine = student_lm(work.address, role_grammar=ROLE).engine
+        engine = student_lm(work.address).engine
         warm_up(work)
     else:
         engine = LocalModel(work.scale, one_at_a_time=work.arm == LOCAL)
@@ -215,10 +152,10 @@ def run_ours(work: Work) -> Measured:
 def run_plain(work: Work) -> Measured:
     """dspy.MIPROv2 as its documentation uses it."""
     import dspy
+    from dspy.clients.base_lm import GLOBAL_HISTORY
 
     from stillhouse.artifacts.answers import AnswerLog
     from stillhouse.artifacts.store import Store
-    from stillhouse.client.dspy import student_lm
     from stillhouse.optimizer.journal import Journal
     from stillhouse.optimizer.proposing import ProposalAdapter
     from stillhouse.optimizer.scoring import Scoring
@@ -227,9 +164,15 @@ def run_plain(work: Work) -> Measured:
     role = load_role(ROLE)
     train, validation, options = rows_and_options(work)
     dspy.configure_cache(disk_cache_dir=f"{work.folder}/cache")
-    served = student_lm(work.address, role_grammar=ROLE)
-    witness = Witness(served.engine.complete)
-    lm = dspy.LM(served.model, engine=witness, max_tokens=work.max_tokens, temperature=0.0)
+    lm = dspy.LM(
+        "openai/student",
+        engine="litellm",
+        api_base=f"http://127.0.0.1:{work.http_port}/v1",
+        api_key=os.environ["STILLHOUSE_HTTP_KEY"],
+        max_tokens=work.max_tokens,
+        temperature=0.0,
+        seed=SEED,
+    )
     # The journal of the metric is for a metric of the user's that fails: nothing is asked through it.
     metric = Scoring(role, None, Journal(AnswerLog(Store.open(f"file://{work.folder}/store")))).score
     allowed = 1000 * (len(train) + len(validation))
@@ -256,7 +199,7 @@ def run_plain(work: Work) -> Measured:
         minibatch_full_eval_steps=options.minibatch_full_eval_steps,
     )
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-    measured = witness.measured(seconds, cpu, 0.0)
+    measured = measured_calls([call for entry in GLOBAL_HISTORY if (call := call_of(entry))], seconds, cpu, 0.0)
     found = dspy.Evaluate(devset=validation, metric=metric, num_threads=work.threads, max_errors=allowed)(program)
     return replace(measured, score=fmean(float(score) for _, _, score in found.results))
 

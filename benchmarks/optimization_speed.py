@@ -2,16 +2,15 @@
 
     python benchmarks/optimization_speed.py --model student.gguf [--rows 12] [--order plain student local parallel]
 
-Same rows, options, seed and role grammar in every arm; each arm is a process of its own, one after the other, and its
-clock runs from the first question to the program. Both arms with a student ask it through the same engine, which gives
-every question one seed, so that they ask and draw the same, but for what batching does to the last digits; with
---model each gets a server just started, and one throw-away answer goes before the clock. With --student they share a
-server and its prefix cache: compare both orders.
+Same rows, options and seed in every arm, and no grammar; each arm is a process of its own, one after the other, and
+its clock runs from the first question to the program. The two arms with a student get a server just started, and one
+throw-away answer goes before the clock.
 
-student: `optimize()` of the optimizer's stage with a fresh store: baseline, MIPROv2, best program, and the replay.
-plain: dspy.MIPROv2 with `student_lm` and DSPy's own cache on a fresh disk. It has the same metric, the same adapter
-for proposals (DSPy's own asks a small model twice) and as many errors allowed; it has no baseline, no replay and no
-answer log, and it makes its demos for one row after the other.
+student: `optimize()` of the optimizer's stage over gRPC, with a fresh store: baseline, MIPROv2, best program, and the
+replay.
+plain: dspy.MIPROv2 with DSPy's own client (litellm, at the server's OpenAI-compatible listener) and its own cache on a
+fresh disk. It has the same metric, the same adapter for proposals (DSPy's own asks a small model twice) and as many
+errors allowed; it has no baseline, no replay and no answer log, and it makes its demos for one row after the other.
 local: `optimize()` with granite4 as the pipeline that this project replaces recorded it, served one call at a time, 90
 to 110 s an example: the role's scripted author answers after a uniform wait under a lock. Proposals wait as long.
 parallel: the same without the lock, --teacher-concurrency rows at a time: stands beside, has no target.
@@ -26,6 +25,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,29 +46,29 @@ from optimization_arms import (
     PATIENCE_SECONDS,
     PLAIN,
     STUDENT,
-    Measured,
     Work,
 )
+from optimization_calls import Measured
 
 TARGETS = {LOCAL: 10.0, PLAIN: 1.0}
 """Least seconds of that arm over the student's."""
 
 
 @contextmanager
-def student(options: argparse.Namespace) -> Iterator[str]:
-    """The address of the student that is served, or of one that is started for this arm."""
-    if options.student:
-        yield options.student
-        return
+def student(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """The gRPC address and the HTTP port of a student that is started for this arm; its key is in the environment."""
     from stillhouse.cli.models import ModelFile, ServerOptions, local_server
     from stillhouse.client.student import StudentClient
     from stillhouse.client.waiting import wait_until_ready
+    from stillhouse.rpc.subprocesses import free_port
 
+    os.environ["STILLHOUSE_HTTP_PORT"] = port = str(free_port())
+    os.environ["STILLHOUSE_HTTP_KEY"] = secrets.token_urlsafe(16)
     server = ServerOptions(parallel=options.slots, context_tokens=options.context)
     with local_server(ModelFile(options.model), server) as (address, check):
         with StudentClient(address) as client:
             wait_until_ready(client, wait_seconds=PATIENCE_SECONDS, check=check)
-        yield address
+        yield address, port
 
 
 def measure_apart(work: Work, name: str) -> Measured:
@@ -113,8 +114,8 @@ def speed(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for number, arm in enumerate(options.order):
         name, own = f"{number}-{arm}", replace(work, arm=arm)
         if arm in (STUDENT, PLAIN):
-            with student(options) as address:
-                measured = measure_apart(replace(own, address=address), name)
+            with student(options) as (address, port):
+                measured = measure_apart(replace(own, address=address, http_port=port), name)
             runs.append(run_figures(arm, measured))
         else:
             own = replace(own, threads=options.teacher_concurrency if arm == PARALLEL else options.concurrency)
@@ -126,18 +127,15 @@ def speed(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def run_figures(arm: str, measured: Measured, without: Measured | None = None, scale: float = 1.0) -> dict[str, Any]:
     """One run with its seconds on an unscaled clock. Raises RuntimeError where the run without waits was another."""
-    seconds = without_proposals = measured.seconds
+    seconds = measured.seconds
     if without is not None:
         if without.calls != measured.calls:
             raise RuntimeError(f"{arm}: {measured.calls} calls, without waits {without.calls}: they can't be compared")
-        waited = (measured.seconds - without.seconds) * scale
-        seconds = waited + without.seconds
-        without_proposals = waited * (1 - measured.proposals / measured.calls) + without.seconds
+        seconds = (measured.seconds - without.seconds) * scale + without.seconds
     return {
         "arm": arm,
         **asdict(measured),
         "seconds": seconds,
-        "seconds_if_proposals_took_none": without_proposals if without is not None else None,
         "elapsed_seconds": measured.seconds,
         "elapsed_seconds_without_waits": without.seconds if without is not None else None,
         "scale": scale,
@@ -151,8 +149,6 @@ def speed_report(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         own = [run for run in runs if run["arm"] == arm]
         seconds, calls = fmean(run["seconds"] for run in own), fmean(run["calls"] for run in own)
         arms[arm] = {"runs": len(own), "calls": calls, "seconds": seconds, "seconds_a_call": seconds / calls}
-        if arm in (LOCAL, PARALLEL):
-            arms[arm]["seconds_if_proposals_took_none"] = fmean(run["seconds_if_proposals_took_none"] for run in own)
     missed = []
     if ours := arms.get(STUDENT):
         for figures in arms.values():
@@ -187,9 +183,6 @@ def show(report: Mapping[str, Any]) -> None:
         least = report["targets"].get(arm)
         said = f"target: at least {least:g}" if least else "no target"
         print(f"{arm} / student: {figures['ratio']:.2f} (a call {figures['ratio_a_call']:.2f}); {said}")
-        if "seconds_if_proposals_took_none" in figures:
-            ratio = figures["seconds_if_proposals_took_none"] / report["arms"][STUDENT]["seconds"]
-            print(f"  {ratio:.2f} if its proposals took no time (the student's still do)")
     print(f"local, parallel: {LOCAL_SECONDS[0]:g} to {LOCAL_SECONDS[1]:g} s a call, as recorded; no model runs there")
     for miss in report["missed"]:
         print(f"MISSED {miss}")
@@ -198,9 +191,7 @@ def show(report: Mapping[str, Any]) -> None:
 def main() -> int:
     """0, or 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--student", metavar="HOST:PORT", help="a student that is served")
-    which.add_argument("--model", type=Path, metavar="FILE.gguf", help="a student that is started for each arm")
+    parser.add_argument("--model", type=Path, metavar="FILE.gguf", help="a student that is started for each arm")
     parser.add_argument("--slots", type=int, default=2, help="of a started student (default %(default)s)")
     parser.add_argument("--context", type=int, default=8192, help="tokens a slot (default %(default)s)")
     parser.add_argument("--train", type=Path, metavar="FILE.jsonl", help="default: synthesized rows without answers")
@@ -216,8 +207,8 @@ def main() -> int:
     parser.add_argument("--order", nargs="+", choices=ARMS, default=list(ARMS), help="arms; one may come twice")
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="the same figures")
     options = parser.parse_args()
-    if not (options.student or options.model) and {STUDENT, PLAIN} & set(options.order):
-        parser.error("name a student: --student HOST:PORT or --model FILE.gguf")
+    if options.model is None and {STUDENT, PLAIN} & set(options.order):
+        parser.error("name a student: --model FILE.gguf")
     if bool(options.train) != bool(options.validation):
         parser.error("--train and --validation go together")
     return carry_out(options, speed, show)
