@@ -48,10 +48,10 @@ class World:
 
         return plan(self.spec, self.inputs, read, self.observations, now=now, capacity=capacity)
 
-    def finish(self, step_name: str, *, passed: bool = True) -> None:
+    def finish(self, step_name: str, *, passed: bool = True, result: Message | None = None) -> None:
         step = self.plan().step(step_name)
         manifest = Manifest(stage=step.stage, key=step.key)
-        manifest.result.Pack(result_of(step_name, passed=passed))
+        manifest.result.Pack(result or result_of(step_name, passed=passed))
         self.manifests[step.stage, step.key] = manifest
 
 

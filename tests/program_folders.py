@@ -57,4 +57,4 @@ def product_owner_program(instructions: str = INSTRUCTIONS, shown: Sequence[Demo
     )
     predictor = Predictor(instructions, fields, tuple(shown), {}, {}, None, prompts_sha256(prompts))
     nodes = {"self": ModuleNode("ProductOwner"), "generate": ModuleNode("Predict")}
-    return Program(ROLE.name, ROLE.version, nodes, {"generate": predictor})
+    return Program(ROLE.name, ROLE.version, nodes, {"generate": predictor}, tuple(probes_of(ROLE)))

@@ -20,12 +20,13 @@ from quiz_role import QuizRole
 from stillhouse.artifacts.answers import AnswerLog
 from stillhouse.artifacts.store import Store
 from stillhouse.client.dspy import request_messages
-from stillhouse.optimizer.journal import Journal, Limits
+from stillhouse.optimizer.journal import Journal
 from stillhouse.optimizer.models import JournaledEngine, Priced, language_model
 from stillhouse.optimizer.optimization import Optimized, optimize
 from stillhouse.optimizer.options import Optimizer, Options
 from stillhouse.optimizer.plan import Models, Search
 from stillhouse.optimizer.scoring import Scoring
+from stillhouse.optimizer.usage import Limits
 from stillhouse.v1.common_pb2 import Progress
 
 ROLE = QuizRole()

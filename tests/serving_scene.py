@@ -22,6 +22,7 @@ from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult, GateRes
 from stillhouse.v1.exporter_pb2 import ExportResult
 
 Json = dict[str, Any]
+Step = tuple[str, str, Manifest | None]
 LOW = {f"row-{number}": 0.5 + number / 1000 for number in range(40)}
 HIGH = {row: score + 0.1 for row, score in LOW.items()}
 M1, M2, M3 = (digit * 64 for digit in "123")
@@ -51,20 +52,34 @@ class Scene:
         scores: dict[str, float] | None = None,
         rows: str = "f",
         passed: bool = True,
+        own_prompt: dict[str, float] | None = None,
     ) -> None:
-        """Its evaluation is done."""
-        lines = [json.dumps({"id": row, "score": score}) for row, score in (scores or LOW).items()]
-        blob = self.store.put_bytes("\n".join(lines).encode(), name="rows.jsonl")
-        key = hashlib.sha256(f"{name}/{model}/{second}/{lines}".encode()).hexdigest()
-        evaluation = Manifest(stage="evaluate", key=key)
-        evaluation.create_time.FromNanoseconds(round(second * 1e9))
-        evaluation.request.Pack(EvaluateRequest(validation=Artifact(sha256=rows * 64)))
-        evaluation.result.Pack(EvaluateResult(passed=passed, rows=blob, gates=[GateResult(passed=passed)]))
-        self.store.commit_manifest(evaluation)
+        """Its evaluation is done; with a program where there are scores of the role's `own_prompt` beside it."""
+        said = f"{name}/{model}/{second}/{scores}"
+        request = EvaluateRequest(validation=Artifact(sha256=rows * 64))
+        steps: list[Step] = []
+        if own_prompt is not None:
+            plain = self._evaluation(f"{said}/own", request, own_prompt, second=second + 0.25)
+            steps.append(("evaluate-unoptimized", "evaluator", plain))
+            request.program.sha256 = "c" * 64
+        evaluation = self._evaluation(said, request, scores or LOW, second=second, passed=passed)
         export = Manifest(stage="export", key="e" * 64)
         export.result.Pack(ExportResult(model=Artifact(sha256=model)))
-        steps = [("export", "exporter", export), ("evaluate", "evaluator", evaluation)]
+        steps += [("export", "exporter", export), ("evaluate", "evaluator", evaluation)]
         self.made[name] = (_plan(steps), model)
+
+    def _evaluation(
+        self, said: str, request: EvaluateRequest, scores: dict[str, float], *, second: float, passed: bool = True
+    ) -> Manifest:
+        """Committed to the store, under a key of its own for what is `said` of it."""
+        lines = [json.dumps({"id": row, "score": score}) for row, score in scores.items()]
+        blob = self.store.put_bytes("\n".join(lines).encode(), name="rows.jsonl")
+        evaluation = Manifest(stage="evaluate", key=hashlib.sha256(said.encode()).hexdigest())
+        evaluation.create_time.FromNanoseconds(round(second * 1e9))
+        evaluation.request.Pack(request)
+        evaluation.result.Pack(EvaluateResult(passed=passed, rows=blob, gates=[GateResult(passed=passed)]))
+        self.store.commit_manifest(evaluation)
+        return evaluation
 
     def look(self, name: str) -> Serving | None:
         body = self.cluster.get(DISTILLATIONS, NAMESPACE, name)
@@ -102,7 +117,7 @@ class Scene:
         return [owner["name"] for owner in self.deployment()["metadata"]["ownerReferences"]]
 
 
-def _plan(steps: list[tuple[str, str, Manifest | None]]) -> Plan:
+def _plan(steps: list[Step]) -> Plan:
     return Plan(
         tuple(
             PlannedStep(

@@ -13,7 +13,11 @@ import pytest
 
 from cli_leaves import end_leaf, run_leaf, start_leaf, write_rows
 from gguf_fixture import tiny_gguf
+from program_folders import product_owner_program
 from scripted_student_server import MODEL, OUTPUTS, REQUIREMENTS, ScriptedServicer, author_script, served
+from stillhouse.artifacts.store import Store
+from stillhouse.programs.folder import write_program
+from stillhouse.programs.kept import keep_program
 from stillhouse.rpc.config import ServerConfig
 
 INPUTS, AUTHOR = author_script(3)
@@ -88,6 +92,22 @@ def test_the_base_models_evaluation_is_compared_with(tmp_path: Path, rows: Path,
 
     assert outcome.code == 0
     assert outcome.json["baseline"]["margin"] == pytest.approx(0.984375)
+
+
+def test_a_program_of_the_default_store_is_named_by_its_digest_and_said(
+    tmp_path: Path, rows: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLHOUSE_STORE", str(tmp_path / "store"))
+    write_program(tmp_path / "program", product_owner_program(), {})
+    digest = keep_program(tmp_path / "program", Store.open(str(tmp_path / "store"))).artifact.sha256
+    with served(ScriptedServicer(AUTHOR)) as server:
+        arguments = ("--validation", rows, "--student", server.address, "--output", tmp_path / "e.json")
+        with_program = run_leaf(capsys, "evaluate", *arguments, "--program", f"sha256:{digest}")
+        without = run_leaf(capsys, "evaluate", *arguments)
+
+    assert (with_program.code, without.code) == (0, 0), with_program.err
+    assert f"prompt program {digest}" in " ".join(with_program.out.split())
+    assert "prompt the role's own" in " ".join(without.out.split())
 
 
 def test_answers_kept_in_a_store_are_not_asked_for_again(tmp_path: Path, rows: Path, capsys: Capture) -> None:

@@ -12,10 +12,14 @@ import pytest
 from cli_leaves import Outcome, read_rows, run_leaf, write_rows
 from program_folders import INSTRUCTIONS, demos, product_owner_program
 from scripted_student_server import MODEL, ScriptedServicer, served
+from stillhouse.artifacts.messages import unpack_as
+from stillhouse.artifacts.store import Store
 from stillhouse.programs.document import program_sha256
 from stillhouse.programs.folder import write_program
+from stillhouse.programs.program import Demo
 from stillhouse.roles.role import Example, Message, load_role
 from stillhouse.rpc.subprocesses import free_port
+from stillhouse.v1.optimizer_pb2 import OptimizeRequest
 
 ROLE = load_role("product_owner")
 SMALL = ("--num-candidates", 2, "--num-trials", 2, "--max-bootstrapped-demos", 1, "--concurrency", 2)
@@ -79,11 +83,21 @@ def test_a_student_gets_a_program_which_its_evaluation_takes(
     assert run_leaf(capsys, "program", "show", tmp_path / "program").code == 0
 
 
-def test_a_teacher_is_optimised_for_by_its_provider_and_name(optimize: Callable[..., Outcome]) -> None:
-    outcome = optimize("--model", "emulator:gemini-2.5-flash", "--prompt-model", "emulator:gemini-2.5-pro")
+def test_a_teacher_is_optimised_for_by_its_provider_and_name(
+    optimize: Callable[..., Outcome], rows: tuple[Path, Path], tmp_path: Path
+) -> None:
+    held_out = write_rows(tmp_path / "held_out.jsonl", *[dict(each.inputs) for each in ROLE.examples(count=2, seed=99)])
+    models = ("--model", "emulator:gemini-2.5-flash", "--prompt-model", "emulator:gemini-2.5-pro")
+    outcome = optimize(*models, "--held-out", held_out, "--thinking-budget", 64)
     assert outcome.code == 0, outcome.err
     assert "own prompt" in outcome.out
     assert "stillhouse program show" in outcome.out
+    (manifest,) = Store.open(str(tmp_path / "store")).manifests()
+    request = unpack_as(manifest.request, OptimizeRequest)
+    assert request.held_out.size_bytes == held_out.stat().st_size
+    assert request.max_tokens == 8192, "what a teacher needs to think"
+    asked = [(model.max_output_tokens, model.thinking_budget) for model in (request.teacher, request.prompt_model)]
+    assert asked == [(8192, 64), (8192, 64)]
 
 
 @pytest.mark.parametrize(
@@ -96,18 +110,25 @@ def test_a_teacher_is_optimised_for_by_its_provider_and_name(optimize: Callable[
         (("--model", "emulator:m", "--grammar", "role"), "--grammar"),
         (("--model", "emulator:m", "--optimizer", "copro"), "--optimizer"),
         (("--model", "emulator:m", "--temprature", "1"), "--temprature"),
+        (("--model", "emulator:m", "--auto", "light"), "auto=light decides num_candidates"),
+        (("--model", "emulator:m", "--metric-threshold", "0.5", "--metric", "score.py"), "--metric"),
+        (("--model", "emulator:m", "--seed", 2**32), "--seed"),
+        (("--model", "litellm:nobody/knows", "--max-cost-usd", 1), "--max-total-tokens"),
+        (("--student", "h:1", "--demo-model", "litellm:nobody/knows", "--max-cost-usd", 1), "--max-calls"),
     ],
 )
-def test_wrong_usage_is_named(optimize: Callable[..., Outcome], arguments: tuple[object, ...], said: str) -> None:
+def test_wrong_usage_is_named_before_anything_is_started(
+    optimize: Callable[..., Outcome], arguments: tuple[object, ...], said: str, tmp_path: Path
+) -> None:
     outcome = optimize(*arguments)
     assert outcome.code == 2
-    assert said in outcome.err
+    assert said in " ".join(outcome.err.split())
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--auto", "light"), "auto=light decides num_candidates"),
         (("--minibatch", "--minibatch-size", 7), "more than the 6 validation rows"),
         (("--metric", "leaf_metrics:failing"), "ZeroDivisionError: a bug of the user's"),
         (("--metric", "leaf_metrics:nothing"), "no function 'nothing'"),
@@ -138,6 +159,33 @@ def test_rows_in_both_sets_and_no_rows_are_refused(
     outcome = optimize("--model", "emulator:m", train=empty)
     assert outcome.code == 65
     assert "has no rows" in outcome.err
+
+
+def test_rows_that_are_held_out_may_not_be_seen(
+    optimize: Callable[..., Outcome], rows: tuple[Path, Path], tmp_path: Path
+) -> None:
+    seen = write_rows(tmp_path / "held_out.jsonl", read_rows(rows[1])[2])
+    outcome = optimize("--model", "emulator:m", "--held-out", seen)
+    assert outcome.code == 65
+    assert f"1 of 1 rows have a concept that is in {rows[1]} too" in outcome.err.replace("\n", " ")
+    outcome = optimize("--model", "emulator:m", "--held-out", tmp_path / "nowhere.jsonl")
+    assert (outcome.code, "nowhere.jsonl" in outcome.err) == (65, True)
+
+
+def test_rows_that_a_demo_gives_away_are_not_evaluated_on(
+    rows: tuple[Path, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    inputs = read_rows(rows[1])[0]
+    outputs = ROLE.parse(ROLE.author(Example(inputs), seed=1)).outputs
+    write_program(tmp_path / "program", product_owner_program(shown=[Demo({**inputs, **outputs})]), {})
+    output = tmp_path / "evaluation.json"
+    arguments = ("--validation", rows[1], "--output", output, "--program", tmp_path / "program")
+    for asked in (("--student", "127.0.0.1:1", "--wait", 0), ("--provider", "emulator", "--store", tmp_path / "store")):
+        outcome = run_leaf(capsys, "evaluate", *arguments, *asked)
+        assert outcome.code == 65
+        assert "the program's demos give away the answers of 1 of 6 validation rows" in outcome.err
+        assert f": row 1 {inputs['concept'][:60]!r}; evaluate on other rows" in outcome.err
+        assert not output.exists()
 
 
 def test_a_model_that_says_nothing_ends_it_before_trials_are_spent(

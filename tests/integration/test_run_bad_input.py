@@ -229,6 +229,20 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(laptop: Laptop) -> None:
     assert not list(laptop.store.glob("stages/*"))
 
 
+def test_a_dry_run_names_the_paid_steps_that_it_does_not_estimate(laptop: Laptop) -> None:
+    path = taught(laptop, evaluation={"teacher": True}, budget={"maxCostUsd": "1.5"})
+    code, said = laptop.run(path, "--dry-run")
+    assert code == 0
+    assert "gemini-2.5-flash" in said
+    assert "not estimated: evaluate-teacher; models are paid there too" in said
+    rows = {use: {"synthesized": {"count": 4, "seed": seed}} for use, seed in (("train", 901), ("validation", 902))}
+    path = taught(laptop, optimization={"target": "Teacher", **rows})
+    code, said = laptop.run(path, "--dry-run")
+    assert code == 0
+    assert "not estimated: optimize, generate; models are paid there too" in said
+    assert "there is no budget.maxCostUsd" in " ".join(said.split())
+
+
 def test_init_into_a_folder_that_is_not_there_names_it(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(app, ["init", str(laptop.directory / "none" / "d.yaml")]) == 65
     said = capsys.readouterr().err

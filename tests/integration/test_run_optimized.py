@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import subprocess
@@ -87,6 +88,10 @@ def test_the_summary_tells_what_the_prompt_brought(optimized: Optimized) -> None
     (line,) = [line for line in optimized.output.splitlines() if line.startswith("prompt    ")]
     assert "candidates (MIPROv2)" in line
     assert "student, own prompt" in optimized.output
+    result = OptimizeResult()
+    assert optimized.manifests()["optimize"].result.Unpack(result)
+    assert f"program   sha256:{result.program.sha256}" in optimized.output
+    assert f"stillhouse program show {NAME}" in optimized.output
 
 
 def test_the_same_command_again_asks_nothing(optimized: Optimized) -> None:
@@ -125,7 +130,7 @@ TAUGHT: dict[str, Any] = {
                 {
                     "provider": "emulator",
                     "records": 8,
-                    "emulator": {"faults": "none", "latencySeconds": "0"},
+                    "emulator": {"latencySeconds": "0"},
                 }
             ]
         },
@@ -136,10 +141,17 @@ TAUGHT: dict[str, Any] = {
 }
 
 
-def test_a_teacher_is_asked_for_records_with_the_prompt_that_was_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("faults", "seed", "is_better"),
+    [("recorded", 1, True), ("none", 0, False)],  # without faults there is nothing to be better at
+)
+def test_a_teacher_is_asked_with_the_prompt_that_was_found_where_that_is_better(
+    tmp_path: Path, faults: str, seed: int, is_better: bool
+) -> None:
     machine = machine_in(tmp_path / "machine")
-    document = load_yaml(SPEC)
-    machine.spec.write_text(dump_yaml({**document, "spec": TAUGHT}))
+    spec = copy.deepcopy(TAUGHT)
+    spec["dataset"]["teacher"]["stages"][0]["emulator"] |= {"faults": faults, "seed": seed}
+    machine.spec.write_text(dump_yaml({**load_yaml(SPEC), "spec": spec}))
     said = subprocess.run(
         machine.command, env=machine.environment, capture_output=True, text=True, check=False, timeout=300
     )
@@ -148,6 +160,7 @@ def test_a_teacher_is_asked_for_records_with_the_prompt_that_was_found(tmp_path:
     result, request = OptimizeResult(), GenerateRecordsRequest()
     assert machine.manifests()["optimize"].result.Unpack(result)
     assert machine.manifests()["generate"].request.Unpack(request)
-    assert result.baseline_valid_rate == 1.0
     assert result.cost_usd > 0
-    assert [stage.teacher.program.sha256 for stage in request.stages] == [result.program.sha256]
+    assert (result.score > result.baseline_score) is is_better
+    used = result.program.sha256 if is_better else ""
+    assert [stage.teacher.program.sha256 for stage in request.stages] == [used]

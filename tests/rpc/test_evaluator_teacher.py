@@ -17,6 +17,7 @@ from evaluator_jobs import finish, result_of, start_job, status_message
 from stillhouse.artifacts.store import Store
 from stillhouse.dataset.concepts import concept_line
 from stillhouse.roles.role import load_role
+from stillhouse.teachers.seeds import EVALUATION_SEEDS
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.evaluator_pb2 import (
@@ -160,6 +161,7 @@ def test_the_command_line_measures_a_teacher_and_pays_once(
     document = json.loads((tmp_path / "eval.json").read_text())
     assert document["teacher"] == IDENTITY
     assert document["constraint"] == "none"
+    assert document["sampling"]["seed"] == 42 + EVALUATION_SEEDS, "no answer by which a record was selected"
     assert f"{IDENTITY}: $" in outcome.out
     paid = len(emulator.billed())
     again = run_leaf(capsys, "evaluate", *arguments(tmp_path, *asked, "--max-cost-usd", "0"))

@@ -183,6 +183,7 @@ def test_a_run_that_began_with_other_versions_is_not_gone_on_with(store: Store, 
         ({"held_out": "validation"}, "the held-out rows: 5 of 5 rows have a concept that is in validation.jsonl too"),
         ({"model": None}, "a model or a teacher"),
         ({"max_tokens": 0}, "max_tokens 0"),
+        ({"concurrency": -1}, "concurrency -1 is below 0"),
         ({"max_cost_usd": -1.0}, "max_cost_usd -1 is below 0"),
         ({"demo_model": TeacherModel(provider="emulator", model="gemini-2.5-pro")}, "max_output_tokens 0"),
         (

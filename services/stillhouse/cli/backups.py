@@ -16,7 +16,7 @@ from tempfile import NamedTemporaryFile
 
 from stillhouse.cli.files import read_file
 from stillhouse.dataset.lines import unwritable
-from stillhouse.errors import FailedPrecondition, PermissionDenied
+from stillhouse.errors import FailedPrecondition, NotFound, PermissionDenied
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 """Of file systems without hard links: FAT, many network and cloud drives."""
@@ -56,6 +56,27 @@ def restore(path: Path) -> Path:
     except OSError as exc:
         raise unwritable(path, exc) from exc
     return newest
+
+
+def restore_from(path: Path, number: int) -> Path | None:
+    """Gives the file what that backup holds; the backup stays, and the one of what the file held is returned.
+
+    None where the file holds the same already. Raises NotFound, naming those that there are, for a number without a
+    backup, else as replace_file does.
+    """
+    before = read_file(path)
+    backup = _backup(path.resolve(), number)
+    if number not in _numbers(path.resolve()):
+        known = ", ".join(each.name for each in backups_of(path)) or "none"
+        raise NotFound(f"there is no {backup.name} beside {path}; backups there: {known}")
+    content = read_file(backup)
+    return None if content == before else replace_file(path, content)
+
+
+def backups_of(path: Path) -> list[Path]:
+    """The backups of a file, the oldest first. Raises PermissionDenied where its folder can't be listed."""
+    path = path.resolve()
+    return [_backup(path, number) for number in sorted(_numbers(path))]
 
 
 def _keep(path: Path) -> Path:

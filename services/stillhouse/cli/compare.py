@@ -39,22 +39,21 @@ def compare(
     Score, rates, F1, seconds and cost; paired difference with its interval, wins, ties and losses, by tier too.
     """
     from stillhouse.cli.comparison_tables import show_comparison
-    from stillhouse.cli.files import write_json
+    from stillhouse.cli.files import json_text, write_together
     from stillhouse.cli.tables import console, print_json
-    from stillhouse.dataset.lines import replacing
     from stillhouse.report.differences import comparison_document
 
     files = _named(evaluations, "NAME=EVAL.json")
     if len(files) < 2:
         raise typer.BadParameter("name two evaluations or more, the baseline first", param_hint="NAME=EVAL.json")
+    if page == output:
+        raise typer.BadParameter(f"{page} is the comparison as JSON; name another file", param_hint="--page")
     answers = _answers(rows or (), files, page)
     comparison = _compared(files)
     drawn = None if page is None else _drawn(comparison, answers)
     document = comparison_document(comparison)
-    write_json(output, document)
-    if page is not None and drawn is not None:
-        with replacing(page) as stream:
-            stream.write(drawn)
+    drawings = {} if page is None or drawn is None else {page: drawn}
+    write_together({output: json_text(document), **drawings})
     if json_output:
         print_json(document)
     else:

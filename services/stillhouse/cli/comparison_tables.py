@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from stillhouse.cli.tables import facts_table, number, percent, rows_table
+from stillhouse.dataset.paired import FEWEST_ROWS
 from stillhouse.report.words import sureness
 
 if TYPE_CHECKING:
     from stillhouse.report.differences import Compared, Comparison, Difference, TierFigures
 
-_DASHES = ("-",) * 5
+_DIFFERENCE = ("mean", "95 % interval", "wins", "ties", "losses")
+_TOO_FEW = "too few rows"
 
 
 def show_comparison(screen: Console, comparison: Comparison, written: Iterable[Path]) -> None:
@@ -38,15 +40,26 @@ def show_comparison(screen: Console, comparison: Comparison, written: Iterable[P
         lines = [[escape(one.name), *_f1(one, kinds)] for one in comparison.compared]
         screen.print(rows_table(["F1", *map(escape, kinds)], lines))
         screen.print()
-    difference = ["difference", "mean", "95 % interval", "wins", "ties", "losses", "reading"]
-    screen.print(rows_table(difference, map(_differing, comparison.others)))
+    screen.print(rows_table(["difference", *_DIFFERENCE, "reading"], map(_differing, comparison.others)))
     screen.print()
     if baseline.tiers:
-        columns = ["by tier", "tier", "rows", "mean", "difference", "95 % interval", "wins", "ties", "losses"]
-        screen.print(rows_table(columns, _tier_lines(comparison), left=("tier",)))
+        _show_tiers(screen, comparison)
+    if any(difference.rows < FEWEST_ROWS for difference in _differences(comparison)):
+        screen.print(f"fewer than {FEWEST_ROWS} rows are too few for an interval: they say nothing of other rows")
         screen.print()
     for path in written:
         screen.print(f"written to {path}", markup=False, soft_wrap=True)
+
+
+def _show_tiers(screen: Console, comparison: Comparison) -> None:
+    columns = ["by tier", "tier", "rows", "mean", "std", "min", "valid", "guards"]
+    figures = (_tier_figures(name, made) for name, made in _by_tier(comparison.compared))
+    screen.print(rows_table(columns, figures, left=("tier",)))
+    screen.print()
+    columns = ["difference", "tier", *_DIFFERENCE]
+    differing = ([escape(name), escape(made.tier), *_of(made.difference)] for name, made in _by_tier(comparison.others))
+    screen.print(rows_table(columns, differing, left=("tier",)))
+    screen.print()
 
 
 def _figures(one: Compared) -> list[str]:
@@ -70,29 +83,37 @@ def _f1(one: Compared, kinds: Sequence[str]) -> list[str]:
 def _differing(one: Compared) -> list[str]:
     difference = one.difference
     reading = "" if difference is None else sureness(difference.low, difference.high)
-    return [escape(one.name), *_difference(difference), reading]
+    return [escape(one.name), *_of(difference), reading]
 
 
-def _difference(difference: Difference | None) -> Sequence[str]:
+def _of(difference: Difference | None) -> Sequence[str]:
+    """The cells of a difference; only the baseline has none."""
     if difference is None:
-        return _DASHES
-    interval = f"{difference.low:+.3f} to {difference.high:+.3f}"
+        return ["-"] * len(_DIFFERENCE)
+    interval = f"{difference.low:+.3f} to {difference.high:+.3f}" if difference.rows >= FEWEST_ROWS else _TOO_FEW
     counts = (difference.wins, difference.ties, difference.losses)
     return [f"{difference.mean:+.3f}", interval, *(f"{count:,}" for count in counts)]
 
 
-def _tier_lines(comparison: Comparison) -> list[list[str]]:
-    """One tier's lines together."""
-    tiers = zip(*(one.tiers for one in comparison.compared), strict=True)
-    names = [one.name for one in comparison.compared]
-    return [_tier_line(name, made) for tier in tiers for name, made in zip(names, tier, strict=True)]
+def _differences(comparison: Comparison) -> Iterator[Difference]:
+    """Of all rows, and of each tier's."""
+    for one in comparison.others:
+        found = (one.difference, *(tier.difference for tier in one.tiers))
+        yield from (difference for difference in found if difference is not None)
 
 
-def _tier_line(name: str, made: TierFigures) -> list[str]:
+def _by_tier(compared: Sequence[Compared]) -> Iterator[tuple[str, TierFigures]]:
+    """By name, one tier's together."""
+    for tier in zip(*(one.tiers for one in compared), strict=True):
+        yield from zip((one.name for one in compared), tier, strict=True)
+
+
+def _tier_figures(name: str, made: TierFigures) -> list[str]:
     return [
         escape(name),
         escape(made.tier),
         f"{made.rows:,}",
-        number(made.mean, digits=3),
-        *_difference(made.difference),
+        *(number(figure, digits=3) for figure in (made.mean, made.std, made.min)),
+        percent(made.valid_rate),
+        percent(made.guard_rate),
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 from shlex import quote
@@ -44,8 +46,8 @@ def set_role(
     """Sets who answers for a role.
 
     Only that role's values change: comments, order and every other byte of the file stay. A role or a roles: section
-    that is missing is added at the end. What the file held is kept beside it as FILE.backup-N; `config rollback`
-    brings it back, and so points the role at its teacher again, as does `--provider vertex` with the teacher's name.
+    that is missing is added at the end. What the file held is kept beside it as FILE.backup-N: `config rollback`
+    brings back what it held before the last change, with --to what it held before an earlier one.
     """
     from stillhouse.cli.backups import replace_file
     from stillhouse.cli.files import read_file
@@ -96,16 +98,60 @@ def show(
 
 
 @app.command()
-def rollback(config: ConfigOption = Path("config.yaml")) -> None:
-    """Brings back what the file held before the last change.
+def rollback(
+    config: ConfigOption = Path("config.yaml"),
+    to: Annotated[
+        str | None, typer.Option(metavar="N", help="An earlier change's backup: the N of FILE.backup-N, or that name.")
+    ] = None,
+    list_them: Annotated[
+        bool, typer.Option("--list", help="Print the backups, the oldest first, and change nothing.")
+    ] = False,
+) -> None:
+    """Brings back what the file held before the last change, or with --to before an earlier one.
 
-    The file and its newest backup change places, so a second rollback undoes the first. Older backups (FILE.backup-N
-    with a lower N) stay where they are, to be copied by hand.
+    The file and its newest backup change places, so a second rollback undoes the first. With --to the file gets what
+    that backup holds, and what it held becomes the newest backup; the older ones stay as they are.
     """
-    from stillhouse.cli.backups import restore
+    from stillhouse.cli.backups import restore, restore_from
 
-    backup = restore(config)
-    typer.echo(f"{config} and {backup.name} have changed places; the same command undoes this")
+    if list_them:
+        if to is not None:
+            raise typer.BadParameter("--list changes nothing; leave --to out", param_hint="--list")
+        _list_backups(config)
+    elif to is None:
+        backup = restore(config)
+        typer.echo(f"{config} and {backup.name} have changed places; the same command undoes this")
+    else:
+        number = _backup_number(config, to)
+        kept = restore_from(config, number)
+        if kept is None:
+            typer.echo(f"{config} holds the same already; nothing is written")
+            return
+        typer.echo(f"{config} holds again what backup {number} holds; what it held is kept in {kept.name}")
+        typer.echo(f"back with:  stillhouse config rollback --config {quote(str(config))}")
+
+
+def _backup_number(config: Path, backup: str) -> int:
+    """The N of `N` or of `FILE.backup-N`. Raises BadParameter."""
+    name = config.resolve().name
+    digits = Path(backup).name.removeprefix(f"{name}.backup-")
+    if not re.fullmatch(r"[0-9]{1,9}", digits):
+        raise typer.BadParameter(f"{backup!r} is neither a number nor {name}.backup-N", param_hint="--to")
+    return int(digits)
+
+
+def _list_backups(config: Path) -> None:
+    from stillhouse.cli.backups import backups_of
+    from stillhouse.cli.files import existing_file
+    from stillhouse.cli.tables import console, rows_table
+    from stillhouse.report.words import moment
+
+    backups = backups_of(existing_file(config))
+    if not backups:
+        typer.echo(f"{config} has no backups")
+        return
+    rows = [[each.name, moment(datetime.fromtimestamp(each.stat().st_mtime, UTC))] for each in backups]
+    console().print(rows_table(["backup", "written"], rows, left=("written",)), markup=False)
 
 
 def _check_options(role: str, provider: Provider, model: str, temperature: float | None, base_url: str | None) -> None:

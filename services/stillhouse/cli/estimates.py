@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
+from stillhouse.artifacts.store import Store
 from stillhouse.cli.tables import rows_table
 from stillhouse.dataset.concepts import read_concepts
 from stillhouse.roles.role import load_role
@@ -13,10 +14,18 @@ from stillhouse.teacher_generator.estimate import estimate
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
 
 
-def print_estimate(screen: Console, request: GenerateRecordsRequest, concepts: Iterable[str], *, source: str) -> None:
+def print_estimate(
+    screen: Console,
+    request: GenerateRecordsRequest,
+    concepts: Iterable[str],
+    *,
+    source: str,
+    store: Store | None = None,
+) -> None:
     """One line a stage; from "every first answer is good" to "as the recorded pipeline fared".
 
-    `concepts` are lines of JSON. Raises InvalidArgument that names `source` where one is broken.
+    `concepts` are lines of JSON; `store` holds the programs that the request names. Raises InvalidArgument that names
+    `source` where a concept is broken, and what reading a program raises.
     """
     role = load_role(request.role.name)
     asked = (concept.inputs for concept in read_concepts(concepts, source=source, shape=role))
@@ -28,7 +37,7 @@ def print_estimate(screen: Console, request: GenerateRecordsRequest, concepts: I
             f"{stage.prompt_tokens:,} + {stage.output_tokens:,}",
             _cost(stage.cost_usd),
         ]
-        for stage in estimate(request, role, asked)
+        for stage in estimate(request, role, asked, store)
     ]
     screen.print(rows_table(["teacher", "records", "calls", "tokens a call", "cost"], rows))
     if request.HasField("max_cost_usd"):

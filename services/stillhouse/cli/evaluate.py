@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +14,12 @@ from stillhouse.cli.teachers import DEFAULT_MODEL, PROMPTS, EndpointOption, Mode
 from stillhouse.teachers.providers import PROVIDERS
 
 if TYPE_CHECKING:
+    from stillhouse.cli.subjects import Sampling
     from stillhouse.evaluator.evaluation import EvaluationPlan, Measured
     from stillhouse.evaluator.summary import Baseline
+    from stillhouse.programs.kept import NamedProgram
     from stillhouse.programs.program import Program
     from stillhouse.roles.role import Role
-    from stillhouse.v1.artifact_pb2 import Artifact
     from stillhouse.v1.evaluator_pb2 import Gate
 
 
@@ -42,7 +43,9 @@ def evaluate(
     temperature: Annotated[
         float | None, typer.Option(min=0.0, max=2.0, help="Default: 0, which is greedy; a teacher's 0.7.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 42,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Default: 42; a teacher's 1000042, apart from its records'.")
+    ] = None,
     gate: Annotated[
         list[str] | None,
         typer.Option(metavar="FIGURE>=N", help="A bound: score_mean>=0.75, median_seconds<=10; exit 1 if it fails."),
@@ -85,7 +88,7 @@ def evaluate(
     chosen = chosen_role(role)
     with as_usage("--gate"):
         gates = [_gate(text) for text in gate or ()]
-    tokens, heat = _sampling(max_tokens, temperature, is_teacher=provider is not None)
+    sampling = _sampling(max_tokens, temperature, seed, is_teacher=provider is not None)
     chosen_program = _program(program, store, is_teacher=provider is not None)
     subject: ServedStudent | AskedTeacher = ServedStudent(student or "", token, ca, wait, store)
     if provider is not None:
@@ -93,8 +96,8 @@ def evaluate(
             provider,
             prompt,
             model=model,
-            temperature=heat,
-            max_output_tokens=tokens,
+            temperature=sampling.temperature,
+            max_output_tokens=sampling.max_tokens,
             thinking_budget=thinking_budget,
             endpoint=endpoint,
             project=project,
@@ -108,9 +111,7 @@ def evaluate(
         validation,
         {
             "constraint": "none" if provider is not None or grammar == "none" else "role_grammar",
-            "max_tokens": tokens,
-            "temperature": heat,
-            "seed": seed,
+            **asdict(sampling),
             "metric": metric,
             "program": chosen_program.artifact.sha256 if chosen_program else "",
         },
@@ -131,36 +132,32 @@ def _check_subject(student: str | None, provider: str | None, grammar: str | Non
         raise typer.BadParameter("a teacher is not held to the role's grammar", param_hint="--grammar")
 
 
-def _sampling(max_tokens: int | None, temperature: float | None, *, is_teacher: bool) -> tuple[int, float]:
+def _sampling(max_tokens: int | None, temperature: float | None, seed: int | None, *, is_teacher: bool) -> Sampling:
     """What was given, else the defaults of a student's or a teacher's answer."""
-    from stillhouse.cli.subjects import STUDENT_SAMPLING, TEACHER_SAMPLING
+    from stillhouse.cli.subjects import STUDENT_SAMPLING, TEACHER_SAMPLING, Sampling
 
-    tokens, heat = TEACHER_SAMPLING if is_teacher else STUDENT_SAMPLING
-    return max_tokens or tokens, heat if temperature is None else temperature
-
-
-@dataclass(frozen=True)
-class _ChosenProgram:
-    program: Program
-    artifact: Artifact
+    usual = TEACHER_SAMPLING if is_teacher else STUDENT_SAMPLING
+    return Sampling(
+        usual.max_tokens if max_tokens is None else max_tokens,
+        usual.temperature if temperature is None else temperature,
+        usual.seed if seed is None else seed,
+    )
 
 
-def _program(reference: str | None, store: str | None, *, is_teacher: bool) -> _ChosenProgram | None:
+def _program(reference: str | None, store: str | None, *, is_teacher: bool) -> NamedProgram | None:
     """The program of `--program`; a teacher's lies in the store of its answers, where it is asked from."""
-    from stillhouse.artifacts.store import Store
     from stillhouse.cli.store import open_store
     from stillhouse.programs.document import program_sha256
     from stillhouse.programs.folder import PROGRAM_FILE
-    from stillhouse.programs.kept import keep_program, load_program
+    from stillhouse.programs.kept import NamedProgram, keep_program, load_program
     from stillhouse.v1.artifact_pb2 import Artifact
 
     if reference is None:
         return None
     if is_teacher:
-        kept = open_store(store)
-        return _ChosenProgram(load_program(reference, kept), keep_program(reference, kept))
-    program = load_program(reference, Store.open(store) if store else None)
-    return _ChosenProgram(program, Artifact(name=PROGRAM_FILE, sha256=program_sha256(program)))
+        return keep_program(reference, open_store(store))
+    program = load_program(reference, open_store(store))
+    return NamedProgram(program, Artifact(name=PROGRAM_FILE, sha256=program_sha256(program)))
 
 
 def _conclude(measured: Measured, output: Path, rows_output: Path | None, *, json_output: bool) -> None:

@@ -37,6 +37,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [
         ("model", document.get("teacher") or document["model_sha256"] or "not named by the server"),
         ("held to", grammar),
+        ("prompt", f"program {program}" if (program := document["program"]) else "the role's own"),
         ("valid", f"{round(document['valid_rate'] * count)} of {count} ({percent(document['valid_rate'])})"),
         ("without a guard", f"{round(document['guard_rate'] * count)} of {count} ({percent(document['guard_rate'])})"),
         ("median seconds", f"{document['median_seconds']:.2f} a sample, one request in flight"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from stillhouse.v1.artifact_pb2 import Artifact
 
 
+def json_text(document: Mapping[str, Any]) -> str:
+    """Indented JSON with a line break at its end."""
+    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Writes indented JSON, whole or not at all. Raises NotFound, PermissionDenied, ResourceExhausted."""
-    from stillhouse.dataset.lines import replacing
-
-    with replacing(path) as stream:
-        json.dump(document, stream, ensure_ascii=False, indent=2, allow_nan=False)
-        stream.write("\n")
+    write_lines(path, [json_text(document)])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -36,6 +38,18 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
     with replacing(path) as stream:
         stream.writelines(lines)
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Writes the files, the last first; where one can't be written, neither it nor those before it are.
+
+    Raises as write_json does.
+    """
+    from stillhouse.dataset.lines import replacing
+
+    with ExitStack() as stack:
+        for path, text in texts.items():
+            stack.enter_context(replacing(path)).write(text)
 
 
 def make_folder(folder: Path) -> Path:

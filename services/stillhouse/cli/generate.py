@@ -102,7 +102,7 @@ def generate(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         deadline_seconds=deadline,
-        program=keep_program(program, open_store(store)) if program is not None else None,
+        program=keep_program(program, open_store(store)).artifact if program is not None else None,
     )
     request = GenerateRecordsRequest(
         role=RoleReference(name=chosen.name, version=chosen.version),
@@ -120,7 +120,8 @@ def generate(
         from stillhouse.cli.tables import console
         from stillhouse.dataset.lines import lines_of
 
-        print_estimate(console(), request, lines_of(concepts), source=concepts.name)
+        kept = open_store(store) if program is not None else None
+        print_estimate(console(), request, lines_of(concepts), source=concepts.name, store=kept)
         return
     with as_usage("--output"):
         files = DataFiles(output)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stillhouse.cli.choices import chosen_role
+from stillhouse.cli.subjects import STUDENT_SAMPLING, TEACHER_SAMPLING
 from stillhouse.cli.teachers import checked_provider, teacher_model
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from stillhouse.artifacts.store import Store
     from stillhouse.v1.artifact_pb2 import Artifact
     from stillhouse.v1.optimizer_pb2 import OptimizeRequest, OptimizeResult
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 
 OPTIMIZERS = ("mipro_v2", "bootstrap_few_shot", "gepa")
 _ENDPOINT = re.compile(r"https?://.+|[^\s/@]+:[0-9]{1,5}")
-_PROPOSAL_TOKENS = 2048
+_ANY_ROWS = 1_000_000_000
+"""More than any file has: no option is refused for being more than they are."""
 
 Count = Annotated[int | None, typer.Option(min=1)]
 
@@ -31,6 +31,9 @@ def optimize(
     train: Annotated[Path, typer.Option(help="JSONL rows whose good answers become demos.")],
     validation: Annotated[Path, typer.Option(help="JSONL rows that every candidate is scored on.")],
     output: Annotated[Path, typer.Option(metavar="PROGRAM_DIR", help="Folder for program.json and metadata.json.")],
+    held_out: Annotated[
+        Path | None, typer.Option(help="JSONL rows to judge the result by: the others may have no input of theirs.")
+    ] = None,
     role: Annotated[str, typer.Option(help="The role whose prompt it is.")] = "product_owner",
     student: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="For a student that is served.")] = None,
     model: Annotated[
@@ -58,7 +61,12 @@ def optimize(
     prompt_model: Annotated[str | None, typer.Option(help="Proposes instructions; default: the model itself.")] = None,
     demo_model: Annotated[str | None, typer.Option(help="Writes the demos (DSPy's teacher); default: itself.")] = None,
     grammar: Annotated[str, typer.Option(help="role: a student's answers are held to the role's grammar; none.")] = "",
-    max_tokens: Annotated[int, typer.Option(min=1, max=65_536, help="Of an answer.")] = 1024,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, max=65_536, help="Of an answer; default: 1024, a teacher's 8192, thinking too.")
+    ] = None,
+    thinking_budget: Annotated[
+        int | None, typer.Option(min=0, help="Tokens that a teacher, prompt or demo model may think with; 0: none.")
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Of answers; 0 is greedy.")] = 0.0,
     min_baseline_valid: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Least fraction of readable answers before trials are spent.")
@@ -80,8 +88,6 @@ def optimize(
     The role's own prompt is evaluated first; every answer is kept, and the program is written once a replay from the
     kept answers alone has found the same.
     """
-    from stillhouse.artifacts.store import JSONL_MEDIA_TYPE
-    from stillhouse.cli.files import existing_file
     from stillhouse.cli.jobs import run_stage
     from stillhouse.cli.store import open_store
     from stillhouse.cli.tables import remarks
@@ -92,17 +98,13 @@ def optimize(
     chosen = chosen_role(role)
     if (student is None) == (model is None):
         raise typer.BadParameter("name a student that is served, or a teacher by --model", param_hint="--student")
-    opened, screen = open_store(store), remarks()
-
-    def rows(path: Path, name: str) -> Artifact:
-        return opened.put_file(existing_file(path), name=name, media_type=JSONL_MEDIA_TYPE)
-
+    usual = STUDENT_SAMPLING if model is None else TEACHER_SAMPLING
+    tokens = usual.max_tokens if max_tokens is None else max_tokens
+    helper = (max(tokens, TEACHER_SAMPLING.max_tokens), TEACHER_SAMPLING.temperature, thinking_budget)
     request = OptimizeRequest(
         role=RoleReference(name=chosen.name, version=chosen.version),
-        train=rows(train, "train.jsonl"),
-        validation=rows(validation, "validation.jsonl"),
         constraint=_constraint(grammar, is_student=student is not None),  # type: ignore[arg-type]
-        max_tokens=max_tokens,
+        max_tokens=tokens,
         temperature=temperature,
         optimizer=_optimizer(optimizer),  # type: ignore[arg-type]
         options=OptimizerOptions(
@@ -130,11 +132,14 @@ def optimize(
             max_total_tokens=max_total_tokens,
             max_cost_usd=max_cost_usd,
             max_seconds=max_seconds,
-            teacher=_model(model, "--model", max_tokens, temperature),
-            prompt_model=_model(prompt_model, "--prompt-model", _PROPOSAL_TOKENS, 0.7),
-            demo_model=_model(demo_model, "--demo-model", max_tokens, 0.7),
+            teacher=_model(model, "--model", tokens, temperature, thinking_budget),
+            prompt_model=_model(prompt_model, "--prompt-model", *helper),
+            demo_model=_model(demo_model, "--demo-model", *helper),
         ),
     )
+    _check(request)
+    opened, screen = open_store(store), remarks()
+    _put_rows(request, opened, train=train, validation=validation, held_out=held_out)
     if student is not None:
         _name_student(request, student, token, ca, wait)
     result = run_stage(opened, OPTIMIZE, request, OptimizeResult, screen=screen)
@@ -163,7 +168,9 @@ def _constraint(grammar: str, *, is_student: bool) -> int:
     return CONSTRAINT_KIND_ROLE_GRAMMAR if is_student and grammar != "none" else CONSTRAINT_KIND_NONE
 
 
-def _model(text: str | None, option: str, max_tokens: int, temperature: float) -> TeacherModel | None:
+def _model(
+    text: str | None, option: str, max_tokens: int, temperature: float, thinking_budget: int | None
+) -> TeacherModel | None:
     """`PROVIDER:NAME` or `PROVIDER:NAME@ENDPOINT`. Raises BadParameter."""
     if text is None:
         return None
@@ -182,8 +189,50 @@ def _model(text: str | None, option: str, max_tokens: int, temperature: float) -
         endpoint=endpoint,
         max_output_tokens=max_tokens,
         temperature=temperature,
+        thinking_budget=thinking_budget,
         location="us-central1",
     )
+
+
+def _check(request: OptimizeRequest) -> None:
+    """What is wrong whatever the rows are, said before anything is started. Raises BadParameter that names the option.
+
+    What depends on the rows, or on a metric's own module, is the Job's to find.
+    """
+    from stillhouse.errors import InvalidArgument
+    from stillhouse.optimizer.options import options_of
+    from stillhouse.roles.metric_reference import check_reference
+    from stillhouse.teachers.prices import price_of
+
+    try:
+        options_of(request, validation_rows=_ANY_ROWS, answered=False)
+        if request.metric:
+            check_reference(request.metric)
+    except InvalidArgument as exc:
+        option = (exc.field or "").rpartition(".")[2].replace("_", "-")
+        raise typer.BadParameter(exc.message, param_hint=f"--{option}") from exc
+    models = [getattr(request, name) for name in ("teacher", "prompt_model", "demo_model") if request.HasField(name)]
+    for model in models if request.HasField("max_cost_usd") else ():
+        if price_of(model) is None:
+            raise typer.BadParameter(
+                f"the price of {model.provider}:{model.model} is not known, so that no budget can be kept; limit its "
+                "tokens by --max-total-tokens, or its calls by --max-calls",
+                param_hint="--max-cost-usd",
+            )
+
+
+def _put_rows(request: OptimizeRequest, store: Store, *, train: Path, validation: Path, held_out: Path | None) -> None:
+    """Raises NotFound for a file that is not there, and what writing to the store raises."""
+    from stillhouse.artifacts.store import JSONL_MEDIA_TYPE
+    from stillhouse.cli.files import existing_file
+
+    def rows(path: Path, name: str) -> Artifact:
+        return store.put_file(existing_file(path), name=name, media_type=JSONL_MEDIA_TYPE)
+
+    request.train.CopyFrom(rows(train, "train.jsonl"))
+    request.validation.CopyFrom(rows(validation, "validation.jsonl"))
+    if held_out is not None:
+        request.held_out.CopyFrom(rows(held_out, "held-out.jsonl"))
 
 
 def _name_student(request: OptimizeRequest, address: str, token: str | None, ca: Path | None, wait: float) -> None:
@@ -207,6 +256,7 @@ def _name_student(request: OptimizeRequest, address: str, token: str | None, ca:
 def _deliver(store: Store, result: OptimizeResult, output: Path, *, json_output: bool) -> None:
     import json
 
+    from stillhouse.cli.optimization_tables import show_optimization
     from stillhouse.cli.tables import console, print_json
     from stillhouse.programs.document import read_program
     from stillhouse.programs.folder import write_program
@@ -222,41 +272,4 @@ def _deliver(store: Store, result: OptimizeResult, output: Path, *, json_output:
     if json_output:
         print_json(document)
     else:
-        _show(console(), metadata, output)
-
-
-def _show(screen: Console, metadata: dict[str, Any], output: Path) -> None:
-    from stillhouse.cli.tables import facts_table, number
-
-    baseline, best, usage = metadata["baseline"], metadata["score"], metadata["usage"]
-    failures = ", ".join(f"{reason} {count}" for reason, count in baseline["failures"].items()) or "none"
-    prompt = usage["prompt_tokens"]
-    cached = f", {usage['cached_tokens'] / prompt:.0%} of the prompt's from the prefix cache" if prompt else ""
-    facts = [
-        ("own prompt", f"{baseline['score']:.3f} on {metadata['valset_size']} rows; failed rows: {failures}"),
-        ("program", f"{best['score']:.3f}; failed rows: {sum(best['failures'].values())}"),
-        ("tried", f"{len(metadata['trials'])} evaluations with {metadata['optimizer']}{_ended(metadata)}"),
-        ("calls", f"{usage['calls']}, {usage['from_log']} of them answered before; ${usage['cost_usd']:.4f}"),
-        ("tokens", f"{number(prompt)} in, {number(usage['completion_tokens'])} out{cached}"),
-        ("written", str(output)),
-        ("next", f"stillhouse program show {output}"),
-        ("", f"stillhouse evaluate ... --program {output}"),
-    ]
-    screen.print(facts_table(facts))
-    if idle := metadata.get("idle"):
-        screen.print(f"{metadata['optimizer']} has no use for {', '.join(idle)}", markup=False, soft_wrap=True)
-    wants_demos = metadata["parameters"].get("max_bootstrapped_demos", 0) and not metadata["ended_by"]
-    if wants_demos and not _has_demos(metadata):
-        said = "no answer was good enough to be a demo: see --metric-threshold, or name a --demo-model"
-        screen.print(said, markup=False, soft_wrap=True)
-    if best["score"] <= baseline["score"]:
-        screen.print("nothing beat the role's own prompt: the program is that prompt", markup=False, soft_wrap=True)
-
-
-def _has_demos(metadata: dict[str, Any]) -> bool:
-    """Whether any candidate had a demo."""
-    return any(any(demos) for each in metadata["candidates"].values() for demos in each["demos"])
-
-
-def _ended(metadata: dict[str, Any]) -> str:
-    return f", ended by {metadata['ended_by']}" if metadata["ended_by"] else ""
+        show_optimization(console(), metadata, output)

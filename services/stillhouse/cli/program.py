@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Shows, compares and imports optimised programs.")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+StoreOption = Annotated[str | None, typer.Option("--store", metavar="URI", help="Object store of a digest or a run.")]
+NAMED = "PROGRAM_DIR|sha256:HEX|RUN"
 
 
 @app.command()
 def show(
-    program: Annotated[Path, typer.Argument(metavar="PROGRAM_DIR", help="A program's folder, or its program.json.")],
+    program: Annotated[
+        str, typer.Argument(metavar=NAMED, help="A folder or its program.json; kept in a store; what a run has made.")
+    ],
+    store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Prints a program: instructions, fields, demos, settings; where it comes from, its scores and its trials.
@@ -27,11 +32,11 @@ def show(
     A program.json that is not the one its metadata describe is refused.
     """
     from stillhouse.cli.program_tables import show_program
+    from stillhouse.cli.programs import named_program
     from stillhouse.cli.tables import console, print_json
     from stillhouse.programs.document import program_document, program_sha256
-    from stillhouse.programs.folder import read_folder
 
-    read, metadata = read_folder(program)
+    read, metadata = named_program(program, store)
     if json_output:
         document = program_document(read)
         print_json({"program_sha256": program_sha256(read), "program": document, "metadata": metadata})
@@ -41,25 +46,26 @@ def show(
 
 @app.command()
 def diff(
-    before: Annotated[Path, typer.Argument(metavar="A", help="A program's folder, or its program.json.")],
-    after: Annotated[Path, typer.Argument(metavar="B", help="The program to compare with it.")],
+    before: Annotated[str, typer.Argument(metavar="A", help=f"{NAMED}, as of show.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The program to compare with it.")],
+    store: StoreOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Prints what changed from program A to program B; exit 1 where something did, as diff has it."""
     from dataclasses import asdict
 
     from stillhouse.cli.program_diff import show_difference
+    from stillhouse.cli.programs import named_program
     from stillhouse.cli.tables import console, print_json
     from stillhouse.errors import EXIT_CHECK_FAILED
     from stillhouse.programs.difference import differences
-    from stillhouse.programs.folder import read_folder
 
-    (old, old_metadata), (new, new_metadata) = read_folder(before), read_folder(after)
+    (old, old_metadata), (new, new_metadata) = named_program(before, store), named_program(after, store)
     found = differences(old, new)
     if json_output:
         print_json({"same": not found, **asdict(found)})
     else:
-        show_difference(console(), found, {str(before): old_metadata, str(after): new_metadata})
+        show_difference(console(), found, {before: old_metadata, after: new_metadata})
     if found:
         raise typer.Exit(EXIT_CHECK_FAILED)
 

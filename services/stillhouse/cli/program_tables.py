@@ -76,7 +76,7 @@ def _facts(program: Program, metadata: Mapping[str, Any]) -> Iterator[tuple[str,
             yield "module" if name == ROOT else f"module {name}", f"{node.kind}{frozen}"
     yield from metadata_facts(metadata)
     if not metadata:
-        yield "metadata", "none: the folder has no metadata.json"
+        yield "metadata", "none: there is no metadata.json with it"
 
 
 def _scored(value: Any) -> str:

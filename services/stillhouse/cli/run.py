@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stillhouse.controller.local import LocalBackend
     from stillhouse.controller.plan import Plan
     from stillhouse.rpc.process import StopRequest
-    from stillhouse.spec.models import Distillation
+    from stillhouse.spec.models import Distillation, DistillationSpec
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A Distillation (YAML).")]
 SetOption = Annotated[
@@ -72,7 +72,7 @@ def run(
     if dry_run:
         made = plan(spec, inputs, opened.read_manifest, {}, now=0.0)
         _print_plan(screen, made)
-        _print_estimates(screen, made, opened)
+        _print_estimates(screen, made, opened, spec)
         return
     directory, sizes = run_directory(opened.uri, name), spec.serve
     configure_tracing("stillhouse", os.environ)
@@ -86,7 +86,7 @@ def run(
             backend.close()
         exit_code = _conclude(screen, name, result, opened, stopping, backend.log_file)
         if result.outcome in (Outcome.SUCCEEDED, Outcome.GATES_FAILED):
-            _print_next(screen, name, store or spec.store)
+            _print_next(screen, name, store or spec.store, optimizes=spec.optimization is not None)
         if serve and exit_code == EXIT_DONE:
             _serve(screen, backend, opened, name, spec.serve.port, stopping.event)
     raise typer.Exit(exit_code)
@@ -117,18 +117,27 @@ def _print_plan(screen: Console, plan: Plan) -> None:
     screen.print(rows_table(["STEP", "STATE", "SERVICE", "KEY"], rows, left=("STATE", "SERVICE", "KEY")))
 
 
-def _print_estimates(screen: Console, plan: Plan, store: Store) -> None:
-    """What the teacher may cost, where it is still to be asked."""
+def _print_estimates(screen: Console, plan: Plan, store: Store, spec: DistillationSpec) -> None:
+    """What the teacher may cost, where it is still to be asked, and which paid steps that leaves out."""
     from stillhouse.cli.estimates import print_estimate
+    from stillhouse.controller.costs import paid_steps
     from stillhouse.controller.plan import StepState
     from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
 
+    left_out = []
     for step in plan.steps:
-        if step.state is StepState.DONE or not isinstance(step.request, GenerateRecordsRequest):
+        if step.state is StepState.DONE:
+            continue
+        if not isinstance(step.request, GenerateRecordsRequest):
+            left_out += [step.name] if step.name in paid_steps(spec) else []
             continue
         concepts = step.request.concepts
         screen.print()
-        print_estimate(screen, step.request, store.open_lines(concepts), source=concepts.name)
+        print_estimate(screen, step.request, store.open_lines(concepts), source=concepts.name, store=store)
+    if left_out:
+        limit = spec.budget.max_cost_usd
+        bound = "there is no budget.maxCostUsd" if limit is None else f"budget.maxCostUsd ${limit} holds for all"
+        screen.print(f"not estimated: {', '.join(left_out)}; models are paid there too, {bound}", highlight=False)
 
 
 def _conclude(screen: Console, name: str, plan: Plan, store: Store, stopping: StopRequest, log_file: Path) -> int:
@@ -151,11 +160,13 @@ def _conclude(screen: Console, name: str, plan: Plan, store: Store, stopping: St
     return EXIT_DONE if plan.outcome is Outcome.SUCCEEDED else EXIT_CHECK_FAILED
 
 
-def _print_next(screen: Console, name: str, store: str | None) -> None:
+def _print_next(screen: Console, name: str, store: str | None, *, optimizes: bool) -> None:
     """What to do with a finished run; `store` where it is not the default one."""
     run = f"{name} --store {shlex.quote(store)}" if store else name
     screen.print(f"\nchat with it:  stillhouse chat {run}", markup=False, soft_wrap=True)
     screen.print(f"report:        stillhouse report {run}", markup=False, soft_wrap=True)
+    if optimizes:
+        screen.print(f"its prompt:    stillhouse program show {run}", markup=False, soft_wrap=True)
 
 
 def _serve(

@@ -19,6 +19,7 @@ from stillhouse.errors import PermissionDenied
 
 if TYPE_CHECKING:
     from stillhouse.artifacts.store import Store
+    from stillhouse.controller.runs import Run
 
 
 def status(
@@ -45,7 +46,8 @@ def status(
     found = [find_run(opened, name) for name in names]
     if as_json:
         keys = ("name", "steps", "outcome", "updated")
-        typer.echo(json.dumps([{key: getattr(each, key) for key in keys} for each in found], indent=1))
+        shown = [{key: getattr(each, key) for key in keys} | {"program": _program(opened, each)} for each in found]
+        typer.echo(json.dumps(shown, indent=1))
         return
     if not found:
         typer.echo(f"no runs in {opened.uri}")
@@ -55,6 +57,16 @@ def status(
         typer.echo(f"{each.name}: {state} (as of {each.updated})")
         if run:
             _print_steps(opened, each.steps, is_running=pid is not None)
+            if program := _program(opened, each):
+                typer.echo(f"program {program}")
+
+
+def _program(store: Store, run: Run) -> str | None:
+    """`sha256:HEX` of the program that the run has made; None where it has made none."""
+    from stillhouse.cli.programs import optimized_in
+
+    made = optimized_in(store, run)
+    return None if made is None else f"sha256:{made.program.sha256}"
 
 
 def _print_steps(store: Store, steps: list[dict[str, str]], *, is_running: bool) -> None:

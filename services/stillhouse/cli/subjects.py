@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from stillhouse.teachers.seeds import EVALUATION_SEEDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Event
@@ -22,8 +24,20 @@ if TYPE_CHECKING:
     from stillhouse.v1.common_pb2 import Progress
     from stillhouse.v1.teacher_pb2 import TeacherModel
 
-STUDENT_SAMPLING, TEACHER_SAMPLING = (1024, 0.0), (8192, 0.7)
-"""Tokens an answer, and temperature; a teacher's as in `stillhouse generate`, so that what it asked is in the log."""
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are asked for."""
+
+    max_tokens: int
+    """Of an answer, thinking included."""
+    temperature: float
+    seed: int
+
+
+STUDENT_SAMPLING = Sampling(1024, 0.0, 42)
+TEACHER_SAMPLING = Sampling(8192, 0.7, 42 + EVALUATION_SEEDS)
+"""As `stillhouse generate` asks, but for the seed: a teacher is measured by fresh answers."""
 
 
 @dataclass(frozen=True)

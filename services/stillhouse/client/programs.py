@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.programs.kept import checked_guidance, load_program
@@ -26,7 +27,7 @@ class OptimizedPrompt:
     guidance: Guidance
 
     @classmethod
-    def load(cls, program: str, *, store: Store | None = None) -> OptimizedPrompt:
+    def load(cls, program: str | Path, *, store: Store | None = None) -> OptimizedPrompt:
         """`program` is a path (folder or program.json), or sha256:HEX in `store`.
 
         Raises NotFound and DataLoss where it can't be read, InvalidArgument where it is none, FailedPrecondition where
@@ -41,14 +42,15 @@ class OptimizedPrompt:
         return self.role.messages(inputs, self.guidance)
 
 
-def optimized_module(program: str, *, store: Store | None = None) -> Any:
+def optimized_module(program: str | Path, *, store: Store | None = None) -> Any:
     """The role's DSPy module with the program's instructions and demos; imports dspy.
 
     Its language model is the configured one: `dspy.configure(lm=student_lm(...))`. Raises as `OptimizedPrompt.load`.
     """
     from stillhouse.programs.dspy_programs import restore
-    from stillhouse.programs.guidance import probes_of
+    from stillhouse.programs.guidance import check_role
 
     kept = load_program(program, store)
     role = load_role(kept.role)
-    return restore(kept, role.dspy_program(), probes=probes_of(role))
+    check_role(kept, role)
+    return restore(kept, role.dspy_program())

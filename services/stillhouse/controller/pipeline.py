@@ -71,11 +71,7 @@ def steps_of(spec: DistillationSpec, inputs: Inputs, manifests: ManifestReader) 
         train_step = Step("train", stages.TRAIN, requests.train(spec, base, dataset))
     yield train_step
     training = _result(train_step, TrainResult, manifests)
-    if training is None or dataset is None or base is None:
-        yield from _waiting(spec)
-        return
-    export_step = Step("export", stages.EXPORT, requests.export(spec, base, dataset, training))
-    base_export_step = Step("export-base", stages.EXPORT, requests.export_base(spec, base))
+    export_step, base_export_step = _export_steps(spec, base, dataset, training)
     yield export_step
     export = _result(export_step, ExportResult, manifests)
     base_export = None
@@ -139,26 +135,25 @@ def compares_with_base(spec: DistillationSpec) -> bool:
     return bound(spec.evaluation.gates.min_margin_over_base) is not None
 
 
-def _waiting(spec: DistillationSpec) -> Iterator[Step]:
-    """The steps behind the training, while it is not done."""
-    yield Step("export", stages.EXPORT, None, "train")
-    if compares_with_base(spec):
-        yield Step("export-base", stages.EXPORT, None, "train")
-        yield Step("evaluate-base", stages.EVALUATE, None, "export-base")
-    if spec.optimizes_student:
-        yield Step("optimize", stages.OPTIMIZE, None, "export")
-        yield Step("evaluate", stages.EVALUATE, None, "optimize")
-        yield Step("evaluate-unoptimized", stages.EVALUATE, None, "export")
-    else:
-        yield Step("evaluate", stages.EVALUATE, None, "export")
-    for constraint in spec.evaluation.constraints[1:]:
-        yield Step(_ungated_name(constraint), stages.EVALUATE, None, "export")
+def _export_steps(
+    spec: DistillationSpec,
+    base: PrepareBaseResult | None,
+    dataset: BuildDatasetResult | None,
+    training: TrainResult | None,
+) -> tuple[Step, Step]:
+    """The student as GGUF, and the base model, which a gate may compare it with."""
+    if base is None or dataset is None or training is None:
+        return Step("export", stages.EXPORT, None, "train"), Step("export-base", stages.EXPORT, None, "train")
+    return (
+        Step("export", stages.EXPORT, requests.export(spec, base, dataset, training)),
+        Step("export-base", stages.EXPORT, requests.export_base(spec, base)),
+    )
 
 
 def _student_optimization(
     spec: DistillationSpec,
     inputs: Inputs,
-    dataset: BuildDatasetResult,
+    dataset: BuildDatasetResult | None,
     export: ExportResult | None,
     paid: Sequence[GenerateRecordsResult | EvaluateResult],
     *,
@@ -168,7 +163,7 @@ def _student_optimization(
     wanted = spec.optimization
     if wanted is None or spec.optimizes_teacher:
         return None
-    if export is None:
+    if export is None or dataset is None:
         return Step("optimize", stages.OPTIMIZE, None, "export")
     on_budget = spec.budget.max_cost_usd is not None and optimization_requests.asks_paid_models(wanted)
     if on_budget and not is_settled:
@@ -179,7 +174,7 @@ def _student_optimization(
 
 def _evaluations(
     spec: DistillationSpec,
-    dataset: BuildDatasetResult,
+    dataset: BuildDatasetResult | None,
     models: _Models,
     teacher_step: Step | None,
     prompt_step: Step | None,
@@ -196,11 +191,12 @@ def _evaluations(
     baseline = _result(base_step, EvaluateResult, manifests)
     optimized = _result(prompt_step, OptimizeResult, manifests)
     program = None if optimized is None else optimized.program
-    missing = ["export"] if export is None else []
-    missing += ["evaluate-teacher"] if teacher_step and teacher is None else []
+    missing = ["evaluate-teacher"] if teacher_step and teacher is None else []
     missing += ["evaluate-base"] if base_step and baseline is None else []
     missing += ["optimize"] if prompt_step and optimized is None else []
-    if export is None or missing:
+    if export is None or dataset is None:
+        yield Step("evaluate", stages.EVALUATE, None, "export")
+    elif missing:
         yield Step("evaluate", stages.EVALUATE, None, " and ".join(missing))
     else:
         request = requests.evaluate(
@@ -220,23 +216,23 @@ def _evaluations(
 def _ungated_step(
     name: str,
     spec: DistillationSpec,
-    dataset: BuildDatasetResult,
+    dataset: BuildDatasetResult | None,
     export: ExportResult | None,
     constraint: str,
     program: Artifact | None,
 ) -> Step:
     """The student once more, for people."""
-    if export is None:
+    if export is None or dataset is None:
         return Step(name, stages.EVALUATE, None, "export")
     request = requests.evaluate(spec, export.model, dataset, constraint, baseline=None, gated=False, program=program)
     return Step(name, stages.EVALUATE, request, serves=export.model)
 
 
-def _base_step(spec: DistillationSpec, dataset: BuildDatasetResult, export: ExportResult | None) -> Step | None:
+def _base_step(spec: DistillationSpec, dataset: BuildDatasetResult | None, export: ExportResult | None) -> Step | None:
     """The base model under the student's constraint, if a gate compares with it."""
     if not compares_with_base(spec):
         return None
-    if export is None:
+    if export is None or dataset is None:
         return Step("evaluate-base", stages.EVALUATE, None, "export-base")
     constraint = spec.evaluation.constraints[0]
     request = requests.evaluate(spec, export.model, dataset, constraint, baseline=None, gated=False)

@@ -8,10 +8,12 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from stillhouse.controller import costs
 from stillhouse.controller import teacher_requests as teacher
 from stillhouse.spec.models import DistillationSpec
 from stillhouse.spec.presets import Recipe, resolve
 from stillhouse.spec.values import bound, number
+from stillhouse.teachers.seeds import EVALUATION_SEEDS
 from stillhouse.v1.artifact_pb2 import Artifact, ArtifactSet
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetRequest, BuildDatasetResult, DatasetImport
 from stillhouse.v1.evaluator_pb2 import (
@@ -27,9 +29,6 @@ from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import Lora, PrepareBaseRequest, PrepareBaseResult, Training, TrainRequest, TrainResult
 
 MessageT = TypeVar("MessageT", bound=Message)
-
-_TEACHER_SEEDS = 1_000_000
-"""Seeds with which a teacher is evaluated lie that far behind those with which it generates."""
 
 _DECIMALS = frozenset({"dropout", "learning_rate", "warmup_fraction", "weight_decay", "max_gradient_norm"})
 """Fields of LoRA and training that the spec writes as decimals."""
@@ -54,10 +53,11 @@ class Inputs:
 
 
 def check(spec: DistillationSpec) -> None:
-    """Raises InvalidArgument for what the models cannot see, such as unknown roles, guards and presets."""
+    """Raises InvalidArgument for what the models cannot see, such as unknown roles, presets and prices."""
     training_options(spec)
     build_dataset(spec, Inputs(tuple(Artifact() for _ in spec.dataset.imports)))
     teacher.check(spec)
+    costs.check(spec)
 
 
 def build_dataset(
@@ -208,10 +208,10 @@ def evaluate_teacher(
     """
     request = EvaluateRequest(
         role=teacher.role_reference(spec),
-        teacher=teacher.stage_model(teacher.first_asked(spec), None if optimized is None else optimized.program),
+        teacher=teacher.stage_model(teacher.first_asked(spec), teacher.program_of(optimized)),
         validation=dataset.validation,
         constraint=CONSTRAINT_KIND_NONE,
-        seed=spec.evaluation.seed + _TEACHER_SEEDS,
+        seed=spec.evaluation.seed + EVALUATION_SEEDS,
         metric=spec.dataset.metric or "",
         prices=teacher.prices(spec),
     )

@@ -53,10 +53,10 @@ def generate(
 ) -> GenerateRecordsRequest:
     """The generation; `stage_imports` are in the order of the stages.
 
-    Every model is asked with the prompt that was `optimized`, for what that has left of the budget.
+    Every model is asked with the `program_of` what was `optimized`, for what that has left of the budget.
     """
     dataset = spec.dataset
-    program = None if optimized is None else optimized.program
+    program = program_of(optimized)
     request = GenerateRecordsRequest(
         role=role_reference(spec),
         concepts=concepts,
@@ -76,11 +76,19 @@ def generate(
     return request
 
 
+def program_of(optimized: OptimizeResult | None) -> Artifact | None:
+    """The program that takes the place of the prompts of the teacher's stages.
+
+    None where it scored no higher than the role's own prompt: then it shows a model less than a stage's prompt does.
+    """
+    return optimized.program if optimized is not None and optimized.score > optimized.baseline_score else None
+
+
 def check(spec: DistillationSpec) -> None:
     """Raises InvalidArgument, naming the path, for what the models cannot see: an endpoint that its provider can't use,
     a provider that can't be asked that way, two balance targets for one label.
     """
-    for place, model in _models(spec):
+    for place, model in models_of(spec):
         if problem := _endpoint_problem(model):
             where = f"spec.{place}.endpoint"
             raise InvalidArgument(f"{where}: {problem}", field=where)
@@ -90,7 +98,7 @@ def check(spec: DistillationSpec) -> None:
         raise InvalidArgument(f"{where}: {'='.join(repeated[0])} is named twice", field=where)
 
 
-def _models(spec: DistillationSpec) -> Iterator[tuple[str, ModelSpec]]:
+def models_of(spec: DistillationSpec) -> Iterator[tuple[str, ModelSpec]]:
     """Every model that is asked, with its place below the spec."""
     for index, stage in enumerate(spec.teacher_stages):
         if stage.import_ is None:

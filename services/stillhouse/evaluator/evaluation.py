@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.dataset.importing import required_inputs
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 from stillhouse.evaluator.asking import Interviewer, Patience
 from stillhouse.evaluator.figures import RowResult, evaluation_of
@@ -36,6 +37,8 @@ ROLE_GRAMMAR = "role_grammar"
 NO_CONSTRAINT = "none"
 MAX_TOKENS = 65_536
 """Of one answer; a student's context ends before, a teacher may think a lot."""
+_NAMED_ROWS = 5
+_NAMED_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,10 @@ class Measured:
 
 
 def check_plan(plan: EvaluationPlan) -> None:
-    """Raises InvalidArgument on a plan that can't be measured, before any answer is asked for."""
+    """Raises InvalidArgument on a plan that can't be measured, before any answer is asked for.
+
+    A program whose demos show what the rows ask is among them.
+    """
     if not plan.rows:
         raise InvalidArgument("the validation set has no rows; nothing can be measured on it", field="validation")
     if not 1 <= plan.subject.max_tokens <= MAX_TOKENS:
@@ -90,9 +96,35 @@ def check_plan(plan: EvaluationPlan) -> None:
         raise InvalidArgument(
             f"reference score {plan.reference_score:g} is not within 0 and 1", field="reference_score"
         )
+    _check_demos(plan)
     check_gates(plan.gates, _comparison(plan))
     if plan.baseline is not None:
         check_comparable(plan.baseline, plan.subject)
+
+
+def _check_demos(plan: EvaluationPlan) -> None:
+    """Raises InvalidArgument where a demo has the input group of a row: it gives away what the row asks."""
+    if plan.guidance is None:
+        return
+    role = plan.role
+    needed = (*required_inputs(role), *role.output_fields)  # what lacks one is left out of the prompt
+    shown = {
+        role.group_key(demo) for demo in plan.guidance.demos if all((demo.get(name) or "").strip() for name in needed)
+    }
+    given_away = [
+        f"row {number} {row.inputs.get(role.group_field, '')[:_NAMED_CHARACTERS]!r}"
+        for number, row in enumerate(plan.rows, start=1)
+        if role.group_key(row.inputs) in shown
+    ]
+    if given_away:
+        more = len(given_away) - _NAMED_ROWS
+        named = ", ".join(given_away[:_NAMED_ROWS]) + (f" and {more} more" if more > 0 else "")
+        raise InvalidArgument(
+            f"the program's demos give away the answers of {len(given_away)} of {len(plan.rows)} validation rows, "
+            f"whose {role.group_field} they have: {named}; evaluate on other rows, or optimise anew with these "
+            "held out (--held-out)",
+            field="program",
+        )
 
 
 def measure(

@@ -73,7 +73,7 @@ def plan_of(context: JobContext, request: EvaluateRequest) -> EvaluationPlan:
     _check_subject(request)
     role = load_role(request.role.name)
     check_version(role, request.role)
-    is_teacher = request.HasField("teacher")
+    is_teacher, program = request.HasField("teacher"), _program(request)
     lines = context.store.open_lines(request.validation)
     return EvaluationPlan(
         role=role,
@@ -89,13 +89,13 @@ def plan_of(context: JobContext, request: EvaluateRequest) -> EvaluationPlan:
             temperature=request.teacher.temperature if is_teacher else request.temperature,
             seed=request.seed,
             metric=request.metric,
-            program=_program(request).sha256,
+            program="" if program is None else program.sha256,
         ),
         gates=list(request.gates),
         reference_score=request.reference_score or None,
         reference_source=_reference_source(request),
         baseline=_baseline(context, request),
-        guidance=kept_guidance(context.store, request.program, role) if request.HasField("program") else None,
+        guidance=None if program is None else kept_guidance(context.store, program, role),
     )
 
 
@@ -115,9 +115,11 @@ def _check_subject(request: EvaluateRequest) -> None:
         raise InvalidArgument("a teacher is not held to the role's grammar: its constraint is none", field="constraint")
 
 
-def _program(request: EvaluateRequest) -> Artifact:
+def _program(request: EvaluateRequest) -> Artifact | None:
     """A teacher's program is part of the teacher."""
-    return request.teacher.program if request.HasField("teacher") else request.program
+    if request.HasField("teacher"):
+        return request.teacher.program if request.teacher.HasField("program") else None
+    return request.program if request.HasField("program") else None
 
 
 def _reference_source(request: EvaluateRequest) -> str:

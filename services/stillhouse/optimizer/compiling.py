@@ -11,9 +11,19 @@ from stillhouse.optimizer.options import Optimizer
 from stillhouse.optimizer.plan import Search
 from stillhouse.optimizer.proposing import ReflectionProposer
 
+_NOTHING_LEFT = "No valid program found"
+"""How MIPROv2 says that every combination its minibatches tried was evaluated on all rows already."""
+
+
+class NothingLeft(Exception):
+    """The search space is used up before the trials are: what was evaluated is all there is."""
+
 
 def compile_program(program: dspy.Module, plan: Search) -> dspy.Module:
-    """The program that the optimizer returns; the configured model is the task's. Raises what its models raise."""
+    """The program that the optimizer returns; the configured model is the task's.
+
+    Raises NothingLeft, and what its models raise.
+    """
     compile_with = {
         Optimizer.MIPRO_V2: _mipro_v2,
         Optimizer.BOOTSTRAP_FEW_SHOT: _bootstrap_few_shot,
@@ -42,15 +52,20 @@ def _mipro_v2(program: dspy.Module, plan: Search) -> dspy.Module:
         track_stats=False,
     )
     optimizer.num_instruct_candidates = options.instruction_candidates
-    return optimizer.compile(
-        program,
-        trainset=list(plan.train),
-        valset=list(plan.validation),
-        num_trials=options.trials,
-        minibatch=options.minibatch,
-        minibatch_size=options.minibatch_size,
-        minibatch_full_eval_steps=options.minibatch_full_eval_steps,
-    )
+    try:
+        return optimizer.compile(
+            program,
+            trainset=list(plan.train),
+            valset=list(plan.validation),
+            num_trials=options.trials,
+            minibatch=options.minibatch,
+            minibatch_size=options.minibatch_size,
+            minibatch_full_eval_steps=options.minibatch_full_eval_steps,
+        )
+    except ValueError as exc:
+        if str(exc).startswith(_NOTHING_LEFT):
+            raise NothingLeft from exc
+        raise
 
 
 def _bootstrap_few_shot(program: dspy.Module, plan: Search) -> dspy.Module:

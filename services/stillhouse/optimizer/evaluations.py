@@ -14,7 +14,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt.bootstrap_trace import FailedPrediction
 from dspy.utils.callback import BaseCallback
-from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError
+from dspy.utils.exceptions import AdapterParseError, ContextWindowExceededError, LMError, LMTimeoutError
 
 from stillhouse.errors import StillhouseError
 from stillhouse.optimizer.journal import RunEnded
@@ -22,6 +22,7 @@ from stillhouse.optimizer.journal import RunEnded
 NO_ANSWER = "no answer"
 UNREADABLE = "unreadable answer"
 TOO_LONG = "the prompt does not fit"
+TOO_SLOW = "no answer in time"
 REFUSED = "refused"
 
 
@@ -139,6 +140,8 @@ def reason_of(error: Exception) -> str:
         return _reason_of_answer(error.lm_response)
     if isinstance(error, ContextWindowExceededError):
         return TOO_LONG
+    if isinstance(error, LMTimeoutError):
+        return TOO_SLOW
     if isinstance(error, LMError | StillhouseError):
         return REFUSED
     return type(error).__name__

@@ -19,7 +19,8 @@ from dspy.clients.cache import Cache
 
 from stillhouse.artifacts.answers import AnswerLog, AnswerQuery, LoggedAnswer
 from stillhouse.errors import Cancelled, FailedPrecondition, InvalidArgument, PermanentError, StillhouseError
-from stillhouse.optimizer.logged_calls import cached_tokens, query_of, record_of
+from stillhouse.optimizer.logged_calls import query_of, record_of
+from stillhouse.optimizer.usage import Limits, Usage
 
 REPLAY = "replay"
 """The limit of a replay: no call."""
@@ -46,40 +47,6 @@ class BilledRefusal(lm15.InvalidRequestError):  # type: ignore[misc]
     def __init__(self, message: str, answer: LoggedAnswer) -> None:
         super().__init__(message)
         self.answer = answer
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run may use before it ends with its best program so far; None: no limit."""
-
-    max_calls: int | None = None
-    max_total_tokens: int | None = None
-    max_cost_usd: float | None = None
-    max_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Answers of a run, whenever they were given: a replay counts them alike."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-    from_log: int = 0
-    """Those of the calls that this process found in the log."""
-
-    def plus(self, answer: LoggedAnswer, *, from_log: bool) -> Usage:
-        """With one more answer."""
-        return Usage(
-            self.calls + 1,
-            self.prompt_tokens + answer.prompt_tokens,
-            self.cached_tokens + cached_tokens(answer),
-            self.completion_tokens + answer.completion_tokens,
-            self.cost_usd + answer.cost_usd,
-            self.from_log + from_log,
-        )
 
 
 Keep = Callable[[LoggedAnswer], LoggedAnswer]
@@ -180,7 +147,7 @@ class Journal:
             self._state.flying.add(digest)
         try:
             kept = self._look_up(query, digest)
-        except RunEnded:
+        except BaseException:
             self._land(digest)
             raise
         if kept is not None:

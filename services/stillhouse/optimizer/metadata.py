@@ -54,11 +54,14 @@ def metadata_document(
     optimized: Optimized,
     *,
     names: Names,
+    metric_version: int | str,
     train: DataSet,
     validation: DataSet,
     seconds: float,
 ) -> dict[str, Any]:
-    """Scores and rates in [0, 1]; `candidates` has the texts that the trials' numbers stand for, `idle` the options
+    """`metric_version` is the role's version, or the digest of a metric of the user's own.
+
+    Scores and rates are in [0, 1]; `candidates` has the texts that the trials' numbers stand for, `idle` the options
     that were given and that the optimizer has no use for.
     """
     found = optimized.found
@@ -89,7 +92,7 @@ def metadata_document(
         },
         **({"idle": idle} if (idle := idle_options(request)) else {}),
         "seed": options.seed,
-        "metric": {"name": request.metric or role.name, "version": role.version},
+        "metric": {"name": request.metric or role.name, "version": metric_version},
         "models": asdict(names),
         "trainset": {"path": train.path, "sha256": train.sha256},
         "trainset_size": train.size,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future, wait
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from threading import Event, Thread
@@ -17,8 +18,17 @@ from typing import Any, Protocol, TypeVar
 import dspy
 from dspy import lm15
 
+from stillhouse.artifacts.answers import LoggedAnswer
 from stillhouse.client.dspy import StudentEngine, request_messages
-from stillhouse.errors import Cancelled, InvalidArgument, ResourceExhausted, StillhouseError, TemporaryError
+from stillhouse.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InvalidArgument,
+    ResourceExhausted,
+    StillhouseError,
+    TemporaryError,
+    Unavailable,
+)
 from stillhouse.optimizer.journal import BilledRefusal, Journal
 from stillhouse.optimizer.logged_calls import logged, response_of
 from stillhouse.teachers.dialogue import MAX_OUTPUT_TOKENS
@@ -30,7 +40,15 @@ from stillhouse.v1.teacher_pb2 import TeacherModel
 
 ResultT = TypeVar("ResultT")
 
-_FINISHED = {FinishReason.STOP.value: "stop", FinishReason.LENGTH.value: "length"}
+_FINISHED = {
+    FinishReason.STOP.value: "stop",
+    FinishReason.LENGTH.value: "length",
+    # An answer of no text, of which thinking took all tokens: it was paid for, and fails its row as an empty one.
+    FinishReason.EMPTY.value: "length",
+}
+_FEWEST_DEADLINES = 2
+"""A question that ran out of time that often, and for longer than patience lasts, fails its row."""
+_LOOK_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 
@@ -80,7 +98,7 @@ class StudentSubject:
     """A student over gRPC, held to the role's grammar where its engine is; it is waited for while it is away."""
 
     def __init__(self, engine: StudentEngine, *, stopping: Event, patience_seconds: float) -> None:
-        """`engine` makes each call once; `patience_seconds` is for one question."""
+        """`engine` makes each call once; `patience_seconds` is for a student that is away, from its first failure."""
         self._engine = engine
         self._stopping = stopping
         self._patience_seconds = patience_seconds
@@ -92,23 +110,36 @@ class StudentSubject:
 
     def ask(self, request: lm15.Request) -> Priced:
         """The answer. Raises lm15's errors where the student refuses the question."""
-        since, pause = monotonic(), _FIRST_PAUSE_SECONDS
+        since, pause, deadlines = monotonic(), _FIRST_PAUSE_SECONDS, 0
+        away_since: float | None = None
         while True:
             try:
                 return Priced(self._ask_once(request))
+            except DeadlineExceeded as error:
+                deadlines += 1
+                if deadlines >= _FEWEST_DEADLINES and monotonic() - since >= self._patience_seconds:
+                    raise lm15.TimeoutError(f"{error.message}, {deadlines} times") from error
+                self._wait(pause, error)
             except TemporaryError as error:
+                away_since = monotonic() if away_since is None else away_since
                 wait = max(pause * self._random.uniform(0.75, 1.25), error.retry_after_seconds or 0.0)
-                if monotonic() - since + wait > self._patience_seconds:
+                if monotonic() - away_since + wait > self._patience_seconds:
                     raise
-                if self._stopping.wait(wait):
-                    raise Cancelled(f"stopped while the student was away: {error.message}") from error
+                self._wait(wait, error)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _wait(self, seconds: float, error: TemporaryError) -> None:
+        if self._stopping.wait(seconds):
+            raise Cancelled(f"stopped while the student was away: {error.message}") from error
 
     def _ask_once(self, request: lm15.Request) -> lm15.Response:
         try:
             return self._engine.complete(request)
         except lm15.LM15Error as error:
             cause = error.__cause__
+            if isinstance(cause, Cancelled):
+                # By the server, which drains, or by a proxy: nobody here asked for it.
+                raise Unavailable(cause.message) from error
             if isinstance(cause, ResourceExhausted) and cause.retry_after_seconds is None:
                 raise lm15.ContextLengthError(cause.message) from cause
             if isinstance(cause, InvalidArgument) or not isinstance(cause, StillhouseError):
@@ -120,13 +151,19 @@ class TeacherSubject:
     """A teacher, asked from any thread; its own loop runs in one thread of its own."""
 
     def __init__(
-        self, teacher: PaidTeacher, price: Price, model: TeacherModel, loop: asyncio.AbstractEventLoop
+        self,
+        teacher: PaidTeacher,
+        price: Price,
+        model: TeacherModel,
+        loop: asyncio.AbstractEventLoop,
+        stopping: Event,
     ) -> None:
         """Made by `open_teacher_subject`."""
         self._teacher = teacher
         self._price = price
         self._model = model
         self._loop = loop
+        self._stopping = stopping
 
     def maximum_usd(self, request: lm15.Request) -> float:
         """By the teacher's price."""
@@ -136,7 +173,7 @@ class TeacherSubject:
         """One question, retried by the teacher itself. Raises lm15.InvalidRequestError for what it refuses."""
         asking = asyncio.run_coroutine_threadsafe(self._teacher.ask(self._question(request)), self._loop)
         try:
-            answer = asking.result()
+            answer = self._landed(asking)
         except InvalidArgument as exc:
             raise lm15.InvalidRequestError(exc.message) from exc
         output_tokens = answer.completion_tokens + int(answer.extra.get("thinking_tokens", "0"))
@@ -155,6 +192,13 @@ class TeacherSubject:
         )
         return Priced(response, answer.cost_usd)
 
+    def _landed(self, asking: Future[LoggedAnswer]) -> LoggedAnswer:
+        """Its answer. A run that is stopped waits for a call that is made, not for one that will be tried again."""
+        while not wait([asking], timeout=_LOOK_SECONDS).done:
+            if self._stopping.is_set():
+                _in(self._loop, self._teacher.drain())
+        return asking.result()
+
     def _question(self, request: lm15.Request) -> Question:
         config = request.config
         return Question(
@@ -167,7 +211,9 @@ class TeacherSubject:
 
 
 @contextmanager
-def open_teacher_subject(model: TeacherModel, purse: Purse) -> Iterator[tuple[TeacherSubject, PaidTeacher]]:
+def open_teacher_subject(
+    model: TeacherModel, purse: Purse, stopping: Event
+) -> Iterator[tuple[TeacherSubject, PaidTeacher]]:
     """The teacher of a reference on a loop of its own, closed afterwards. Raises what opening it raises."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever, name="teacher", daemon=True)
@@ -175,7 +221,7 @@ def open_teacher_subject(model: TeacherModel, purse: Purse) -> Iterator[tuple[Te
     stack = AsyncExitStack()
     try:
         teacher = _in(loop, stack.enter_async_context(open_paid_teacher(model, purse, logged=False)))
-        yield TeacherSubject(teacher, price_of(model, purse.prices) or FREE, model, loop), teacher
+        yield TeacherSubject(teacher, price_of(model, purse.prices) or FREE, model, loop, stopping), teacher
     finally:
         _in(loop, stack.aclose())
         loop.call_soon_threadsafe(loop.stop)

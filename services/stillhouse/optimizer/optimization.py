@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from stillhouse.errors import DataLoss, FailedPrecondition
 from stillhouse.optimizer.evaluations import Evaluations
-from stillhouse.optimizer.journal import REPLAY, Journal, Usage, installed
+from stillhouse.optimizer.journal import REPLAY, Journal, installed
 from stillhouse.optimizer.plan import Search
 from stillhouse.optimizer.search import Found, search
+from stillhouse.optimizer.usage import Usage
 from stillhouse.programs.document import program_bytes
 from stillhouse.programs.dspy_programs import capture
 from stillhouse.programs.guidance import probes_of

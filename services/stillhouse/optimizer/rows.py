@@ -32,8 +32,8 @@ def read_examples(lines: Iterable[str], role: Role, *, source: str) -> list[dspy
 
 
 def are_answered(examples: Sequence[dspy.Example], role: Role) -> bool:
-    """Whether any row holds an answer."""
-    return any(name in example for example in examples for name in role.output_fields)
+    """Whether every row holds a whole answer: DSPy takes any of them for a demo."""
+    return all(name in example for example in examples for name in role.output_fields)
 
 
 @dataclass(frozen=True)

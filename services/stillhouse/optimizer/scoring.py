@@ -5,12 +5,13 @@ Called by DSPy from its threads. What the metric itself raises ends the run: DSP
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dspy
 
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import FailedPrecondition, StillhouseError
 from stillhouse.optimizer.journal import Journal, RunEnded
 from stillhouse.roles.metric_reference import Metric
 from stillhouse.roles.role import MetricScore, Role
@@ -29,10 +30,11 @@ class Scoring:
 
     def score(self, example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> float:
         """The score; while demos are made (`trace` is there) 0 for an answer that is not to be one."""
-        found = self._measure(example, prediction)
-        if trace is not None and not self._is_demo(example, prediction, found.score):
-            return 0.0
-        return found.score
+        with self._ending_the_run():
+            found = self._measure(example, prediction)
+            if trace is not None and not self._is_demo(example, prediction, found.score):
+                return 0.0
+            return found.score
 
     def with_feedback(
         self,
@@ -43,13 +45,14 @@ class Scoring:
         pred_trace: object = None,  # noqa: ARG002
     ) -> dspy.Prediction:
         """The score with what is wrong, in words, for an optimizer that reflects."""
-        found = self._measure(example, prediction)
-        outputs = self._outputs(prediction)
-        wrong = [
-            *self._role.problems(outputs),
-            *(each.reason for each in self._role.guards(self._inputs(example), outputs, self._role.guard_names)),
-        ]
-        parts = ", ".join(f"{name} {value:g}" for name, value in sorted(found.parts.items()))
+        with self._ending_the_run():
+            found = self._measure(example, prediction)
+            outputs = self._outputs(prediction)
+            wrong = [
+                *self._role.problems(outputs),
+                *(each.reason for each in self._role.guards(self._inputs(example), outputs, self._role.guard_names)),
+            ]
+            parts = ", ".join(f"{name} {value:g}" for name, value in sorted(found.parts.items()))
         said = f"The score is {found.score:.3f} of 1 ({parts})." + "".join(f" {problem}." for problem in wrong[:8])
         return dspy.Prediction(score=found.score, feedback=said)
 
@@ -63,10 +66,17 @@ class Scoring:
 
     def _measure(self, example: dspy.Example, prediction: dspy.Prediction) -> MetricScore:
         score: Callable[[Any, Any], MetricScore] = self._metric or self._role.score
+        return score(self._inputs(example), self._outputs(prediction))
+
+    @contextmanager
+    def _ending_the_run(self) -> Iterator[None]:
         try:
-            return score(self._inputs(example), self._outputs(prediction))
+            yield
         except StillhouseError as exc:
             raise self._journal.end(RunEnded(exc)) from exc
+        except Exception as exc:  # whatever a metric or a guard raises
+            failed = FailedPrecondition(f"the metric of role {self._role.name} failed ({type(exc).__name__}: {exc})")
+            raise self._journal.end(RunEnded(failed)) from exc
 
     def _inputs(self, example: dspy.Example) -> dict[str, str]:
         return {name: text for name in self._role.input_fields if (text := example.get(name, ""))}

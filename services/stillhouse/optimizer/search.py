@@ -16,8 +16,8 @@ from pathlib import Path
 import dspy
 
 from stillhouse.errors import FailedPrecondition
-from stillhouse.optimizer.compiling import compile_program
-from stillhouse.optimizer.evaluations import NO_ANSWER, REFUSED, TOO_LONG, UNREADABLE, Evaluation, Evaluations
+from stillhouse.optimizer.compiling import NothingLeft, compile_program
+from stillhouse.optimizer.evaluations import NO_ANSWER, REFUSED, TOO_LONG, TOO_SLOW, UNREADABLE, Evaluation, Evaluations
 from stillhouse.optimizer.journal import RunEnded
 from stillhouse.optimizer.plan import Search
 from stillhouse.optimizer.proposing import ProposalAdapter
@@ -26,6 +26,7 @@ _REMEDIES = {
     NO_ANSWER: "see whether this is the model you mean, and give its answers more max_tokens",
     UNREADABLE: "hold a student to the role's grammar, give its answers more max_tokens, or take a better one",
     TOO_LONG: "serve the student with more context a slot",
+    TOO_SLOW: "ask fewer rows at a time (--concurrency), or allow fewer max_tokens",
     REFUSED: "the model's own message says why",
 }
 
@@ -74,6 +75,8 @@ def _run(plan: Search, evaluations: Evaluations) -> None:
     plan.scoring.threshold = baseline.score if wanted is None else wanted
     try:
         compiled = compile_program(program, plan)
+    except NothingLeft:
+        return
     except Exception as exc:  # whatever an optimizer raises: it is a library of its own
         raise FailedPrecondition(
             f"{plan.options.optimizer} failed ({type(exc).__name__}: {' '.join(str(exc).split())[:500]}); a larger "

@@ -19,7 +19,7 @@ from stillhouse.client.settings import StudentSettings
 from stillhouse.client.student import StudentClient
 from stillhouse.client.waiting import wait_until_ready
 from stillhouse.errors import FailedPrecondition, InvalidArgument
-from stillhouse.optimizer.journal import Journal, Limits
+from stillhouse.optimizer.journal import Journal
 from stillhouse.optimizer.metadata import DataSet, Names, metadata_document, versions
 from stillhouse.optimizer.models import StudentSubject, Subject, language_model, open_teacher_subject, teacher_name
 from stillhouse.optimizer.optimization import Optimized, optimize
@@ -27,9 +27,10 @@ from stillhouse.optimizer.options import options_of
 from stillhouse.optimizer.plan import Models, Search
 from stillhouse.optimizer.rows import Rows, are_answered, check_apart, read_examples
 from stillhouse.optimizer.scoring import Scoring
+from stillhouse.optimizer.usage import Limits
 from stillhouse.programs.document import json_bytes, program_bytes
 from stillhouse.programs.folder import DIGEST, METADATA_FILE, PROGRAM_FILE
-from stillhouse.roles.metric_reference import load_metric
+from stillhouse.roles.metric_reference import load_metric, metric_digest
 from stillhouse.roles.requested import check_version
 from stillhouse.roles.role import Role, load_role
 from stillhouse.rpc.operation import JobContext
@@ -69,7 +70,8 @@ def run(
     scoring = Scoring(role, load_metric(request.metric) if request.metric else None, journal)
     with _models(context, request, role, journal, settings, environ) as models:
         names = _names(models)
-        _check_began(context, role, names)
+        metric = metric_digest(request.metric) if request.metric else role.version
+        _check_began(context, role, names, metric)
         plan = Search(
             program=role.dspy_program,
             options=options,
@@ -86,6 +88,7 @@ def run(
         options,
         optimized,
         names=names,
+        metric_version=metric,
         train=DataSet(train.source, request.train.sha256, len(train.examples)),
         validation=DataSet(validation.source, request.validation.sha256, len(rows)),
         seconds=context.elapsed_seconds(),
@@ -102,6 +105,13 @@ def _check(request: OptimizeRequest) -> None:
         raise InvalidArgument("constraint is to be none or the role grammar", field="constraint")
     if request.HasField("teacher") and request.constraint != CONSTRAINT_KIND_NONE:
         raise InvalidArgument("a teacher is not held to the role's grammar: its constraint is none", field="constraint")
+    _check_numbers(request)
+    for name in ("teacher", "prompt_model", "demo_model"):
+        if request.HasField(name):
+            _check_model(request, name)
+
+
+def _check_numbers(request: OptimizeRequest) -> None:
     if not 1 <= request.max_tokens <= _MAX_TOKENS:
         raise InvalidArgument(f"max_tokens {request.max_tokens} is not within 1 and {_MAX_TOKENS}", field="max_tokens")
     if not 0 <= request.temperature <= 2:
@@ -110,9 +120,8 @@ def _check(request: OptimizeRequest) -> None:
         raise InvalidArgument(
             f"min_baseline_valid {request.min_baseline_valid:g} is not within 0 and 1", field="min_baseline_valid"
         )
-    for name in ("teacher", "prompt_model", "demo_model"):
-        if request.HasField(name):
-            _check_model(request, name)
+    if request.concurrency < 0:
+        raise InvalidArgument(f"concurrency {request.concurrency} is below 0", field="concurrency")
 
 
 def _check_model(request: OptimizeRequest, name: str) -> None:
@@ -121,8 +130,8 @@ def _check_model(request: OptimizeRequest, name: str) -> None:
         check_sampling(model, place=name)
     if request.HasField("max_cost_usd") and price_of(model, request.prices) is None:
         raise InvalidArgument(
-            f"the price of {model.provider}:{model.model} is not known, so that max_cost_usd can't be kept; name it in "
-            "dataset.teacher.prices",
+            f"the price of {model.provider}:{model.model} is not known, so that max_cost_usd can't be kept; set "
+            "max_calls or max_total_tokens in its place, or take a model with a price",
             field=name,
         )
 
@@ -174,14 +183,14 @@ def _models(
     with ExitStack() as stack:
         if request.HasField("teacher"):
             subject: Subject
-            subject, teacher = stack.enter_context(open_teacher_subject(request.teacher, purse))
+            subject, teacher = stack.enter_context(open_teacher_subject(request.teacher, purse, context.stopping))
             name, slots = teacher_name(teacher, request.teacher), request.teacher.concurrency or 4
         else:
             subject, name, slots = stack.enter_context(_student(context, request, role, settings))
         task = language_model(name, subject, journal, max_tokens=request.max_tokens, temperature=request.temperature)
 
         def other(model: TeacherModel) -> dspy.LM:
-            opened, teacher = stack.enter_context(open_teacher_subject(model, purse))
+            opened, teacher = stack.enter_context(open_teacher_subject(model, purse, context.stopping))
             return language_model(
                 teacher_name(teacher, model),
                 opened,
@@ -220,10 +229,11 @@ def _names(models: Models) -> Names:
     return Names(models.task.model, models.prompt.model, (models.demo or models.task).model)
 
 
-def _check_began(context: JobContext, role: Role, names: Names) -> None:
+def _check_began(context: JobContext, role: Role, names: Names, metric: int | str) -> None:
     """A run that was cut off goes on only with what it began with: anything else would replay it to another end."""
     source = inspect.getsource(type(role.dspy_program()))
-    now = {**versions(), "program": hashlib.sha256(source.encode()).hexdigest()[:16], "task": names.task}
+    program = hashlib.sha256(source.encode()).hexdigest()[:16]
+    now = {**versions(), "program": program, "metric": str(metric), "task": names.task}
     began = (context.read_checkpoint() or {}).get("began_with")
     if began is None:
         context.write_checkpoint({"began_with": {**now}})

@@ -116,7 +116,18 @@ def _set(predictor: Any, kept: _ComponentModule, place: str) -> list[str]:
         else:
             signature = signature.with_updated_fields(name, desc=described.desc)
     predictor.signature = signature.with_instructions(kept.instructions)
-    if kept.demos is None:
-        warnings.append("no demos: it has none")
     predictor.demos = kept.demos or []
-    return warnings
+    whole = [name for name, field in signature.fields.items() if kinds[name] == "output" or field.is_required()]
+    return warnings + _demo_warnings(kept.demos, whole)
+
+
+def _demo_warnings(demos: list[dict[str, JsonValue]] | None, whole: list[str]) -> list[str]:
+    """`whole`: the fields without which a demo is left out of the prompt."""
+    if demos is None:
+        return ["no demos: it has none"]
+    lacking = [[name for name in whole if not isinstance(demo.get(name), str)] for demo in demos]
+    return [
+        f"demo {number} has no {' and no '.join(names)}: it is kept, and shown to no model"
+        for number, names in enumerate(lacking, start=1)
+        if names
+    ]

@@ -22,7 +22,7 @@ from stillhouse.programs.public_settings import is_secret, public_settings
 from stillhouse.programs.values import as_json, json_schema, typed_json, typed_value
 
 
-def capture(module: dspy.Module, *, role: str, role_version: int, probes: Sequence[Mapping[str, Any]]) -> Program:
+def capture(module: dspy.Module, *, role: str, role_version: int, probes: Sequence[Mapping[str, Json]]) -> Program:
     """All that an optimizer can have changed in the module, with the digest of its prompts for the probes.
 
     `probes` are inputs of the module, one or more. Of language models only those that a predictor has for itself are
@@ -38,14 +38,13 @@ def capture(module: dspy.Module, *, role: str, role_version: int, probes: Sequen
         name: _captured(name, predictor, prompts_sha256(prompts[name]))
         for name, predictor in predictors_of(module).items()
     }
-    return Program(role, role_version, nodes, predictors)
+    return Program(role, role_version, nodes, predictors, tuple(dict(probe) for probe in probes))
 
 
 def restore(
     program: Program,
     module: dspy.Module,
     *,
-    probes: Sequence[Mapping[str, Any]],
     make_lm: Callable[[Mapping[str, Json]], dspy.BaseLM] | None = None,
 ) -> dspy.Module:
     """Gives a fresh module of the same classes the program's state, and returns it.
@@ -63,7 +62,7 @@ def restore(
             predictor.lm = make_lm(settings)
     for name, one in modules_of(module).items():
         one._compiled = program.modules[name].compiled
-    prompts = rendered_prompts(module, probes)
+    prompts = rendered_prompts(module, program.probes)
     kept = program.predictors
     if other := [name for name in prompts if prompts_sha256(prompts[name]) != kept[name].prompts_sha256]:
         raise FailedPrecondition(

@@ -17,7 +17,7 @@ _SEED = 7
 
 
 def probes_of(role: Role) -> list[Mapping[str, str]]:
-    """Inputs of the role, always the same, for which a program's prompts are kept as a digest."""
+    """Inputs of the role, for which a new program's prompts are kept as a digest; the program holds them."""
     return [example.inputs for example in role.examples(count=_PROBES, seed=_SEED)]
 
 
@@ -39,8 +39,8 @@ def check_rendering(program: Program, role: Role) -> None:
     """Raises FailedPrecondition where the role's prompts for its probes are not what the program was kept with."""
     guidance = guidance_of(program, role)
     prompts = [
-        [{"role": message.role, "content": message.content} for message in role.messages(probe, guidance)]
-        for probe in probes_of(role)
+        [{"role": message.role, "content": message.content} for message in role.messages(inputs, guidance)]
+        for inputs in ({name: str(text) for name, text in probe.items()} for probe in program.probes)
     ]
     ((name, predictor),) = program.predictors.items()
     if prompts_sha256(prompts) != predictor.prompts_sha256:
@@ -50,7 +50,8 @@ def check_rendering(program: Program, role: Role) -> None:
         )
 
 
-def _predictor_of(program: Program, role: Role) -> Predictor:
+def check_role(program: Program, role: Role) -> None:
+    """Raises FailedPrecondition where the program is of another role, or of another version of it."""
     if program.role != role.name:
         raise FailedPrecondition(f"the program is of role {program.role}, not {role.name}; name one of that role")
     if program.role_version != role.version:
@@ -58,6 +59,10 @@ def _predictor_of(program: Program, role: Role) -> Predictor:
             f"the program is of version {program.role_version} of role {role.name}, which is at {role.version} here; "
             "optimize again, or use the stillhouse that wrote it"
         )
+
+
+def _predictor_of(program: Program, role: Role) -> Predictor:
+    check_role(program, role)
     if len(program.predictors) != 1:
         raise FailedPrecondition(
             f"the program has {len(program.predictors)} predictors, and a prompt of role {role.name} has one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from stillhouse.artifacts.store import Store
@@ -14,6 +15,14 @@ from stillhouse.roles.role import Guidance, Role
 from stillhouse.v1.artifact_pb2 import Artifact
 
 _DIGEST = "sha256:"
+
+
+@dataclass(frozen=True)
+class NamedProgram:
+    """A program, and the artifact by whose digest requests and evaluations name it."""
+
+    program: Program
+    artifact: Artifact
 
 
 def kept_guidance(store: Store, program: Artifact, role: Role) -> Guidance:
@@ -30,22 +39,28 @@ def checked_guidance(program: Program, role: Role) -> Guidance:
     return guidance_of(program, role)
 
 
-def load_program(reference: str, store: Store | None = None) -> Program:
+def is_digest(reference: str | Path) -> bool:
+    """Whether a program is named by its digest in a store, and not by a path."""
+    return str(reference).startswith(_DIGEST)
+
+
+def load_program(reference: str | Path, store: Store | None = None) -> Program:
     """The program at a path (its folder or program.json), or `sha256:HEX` in the store.
 
     Raises what reading either does; InvalidArgument for a digest without a store.
     """
-    if not reference.startswith(_DIGEST):
+    if not is_digest(reference):
         return read_folder(Path(reference))[0]
     if store is None:
         raise InvalidArgument(f"program {reference}: a digest needs the store that holds it", field="program")
-    digest = reference.removeprefix(_DIGEST)
+    digest = str(reference).removeprefix(_DIGEST)
     if not store.has_blob(digest):
         raise NotFound(f"no program {reference} in {store.uri}", field="program")
     return read_program(store.read_bytes(Artifact(name=PROGRAM_FILE, sha256=digest)), source=f"program {digest[:12]}")
 
 
-def keep_program(reference: str, store: Store) -> Artifact:
+def keep_program(reference: str | Path, store: Store) -> NamedProgram:
     """Puts the program at a path into the store, or finds it there by its digest. Raises as `load_program`."""
     program = load_program(reference, store)
-    return store.put_bytes(program_bytes(program), name=PROGRAM_FILE, media_type="application/json")
+    kept = store.put_bytes(program_bytes(program), name=PROGRAM_FILE, media_type="application/json")
+    return NamedProgram(program, kept)

@@ -80,4 +80,6 @@ class Program:
     role_version: int
     modules: Mapping[str, ModuleNode]
     predictors: Mapping[str, Predictor]
+    probes: tuple[Mapping[str, Json], ...]
+    """Inputs for which its prompts are kept as a digest."""
     format: Literal["stillhouse.dev/program/v1"] = FORMAT

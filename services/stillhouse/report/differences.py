@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import fmean, median
+from statistics import fmean, median, pstdev
 from typing import Any
 
 from stillhouse.dataset.paired import FEWEST_ROWS, RESAMPLES, paired_difference
@@ -41,6 +41,9 @@ class TierFigures:
     tier: str
     rows: int
     mean: float
+    std: float
+    """The population's, as of all rows."""
+    min: float
     valid_rate: float
     guard_rate: float
     median_seconds: float | None
@@ -112,8 +115,8 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
     Of each: `name`, what was asked (`teacher`, `model_sha256`, `constraint`, `program`), `scores` as EVAL.json has
     them, `valid_rate`, `guard_rate`, `failed_rows` by reason, `median_seconds`, `cost_usd` and `cost_usd_per_row` (null
     for a student), `findings` by kind (found, missed, invented, precision, recall, f1), `difference` (rows, mean, low,
-    high, wins, ties, losses; null for the baseline) and `by_tier` by tier: rows, mean, valid_rate, guard_rate,
-    median_seconds, findings, difference.
+    high, wins, ties, losses; null for the baseline) and `by_tier` by tier: rows, mean, std, min, valid_rate,
+    guard_rate, median_seconds, findings, difference.
     """
     first = comparison.baseline.evaluation
     return {
@@ -148,11 +151,14 @@ def _compared(name: str, one: Evaluation, baseline: Evaluation | None) -> Compar
 
 def _tier(tier: str, one: Evaluation, baseline: Evaluation | None) -> TierFigures:
     rows = [row for row in one.rows if row.tier == tier]
+    points = [row.points for row in rows]
     answered = [row.seconds for row in rows if not row.failure]
     return TierFigures(
         tier=tier,
         rows=len(rows),
-        mean=fmean(row.points for row in rows),
+        mean=fmean(points),
+        std=pstdev(points),
+        min=min(points),
         valid_rate=sum(row.valid for row in rows) / len(rows),
         guard_rate=sum(row.passes_guards for row in rows) / len(rows),
         median_seconds=median(answered) if answered else None,
@@ -186,6 +192,8 @@ def _document(one: Compared) -> dict[str, Any]:
             tier.tier: {
                 "rows": tier.rows,
                 "mean": tier.mean,
+                "std": tier.std,
+                "min": tier.min,
                 "valid_rate": tier.valid_rate,
                 "guard_rate": tier.guard_rate,
                 "median_seconds": tier.median_seconds,

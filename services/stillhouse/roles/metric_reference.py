@@ -6,6 +6,8 @@ the name first.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from math import isfinite
@@ -26,9 +28,8 @@ def load_metric(reference: str) -> Metric:
     Raises InvalidArgument where there is no such module or function; the metric itself raises InvalidArgument where the
     function fails or returns no score within [0, 1].
     """
-    module_name, separator, name = reference.partition(":")
-    if not separator or not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
-        raise InvalidArgument(f"metric {reference!r} is not of the form module:function", field="metric")
+    check_reference(reference)
+    module_name, _, name = reference.partition(":")
     try:
         module = import_module(module_name)
     except Exception as exc:  # whatever a module of the user's own raises while it is imported
@@ -41,6 +42,26 @@ def load_metric(reference: str) -> Metric:
     if not callable(function):
         raise InvalidArgument(f"metric {reference!r}: module {module_name!r} has no function {name!r}", field="metric")
     return _checked(reference, function)
+
+
+def check_reference(reference: str) -> None:
+    """Raises InvalidArgument where it is not of the form `module:function`; nothing is imported."""
+    module_name, separator, name = reference.partition(":")
+    if not separator or not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
+        raise InvalidArgument(f"metric {reference!r} is not of the form module:function", field="metric")
+
+
+def metric_digest(reference: str) -> str:
+    """16 digits of the SHA-256 of the module that holds the metric: another one where it was edited.
+
+    Raises InvalidArgument where there is no such module, or it has no source.
+    """
+    name = reference.partition(":")[0]
+    try:
+        source = inspect.getsource(import_module(name))
+    except (ImportError, OSError, TypeError) as exc:
+        raise InvalidArgument(f"metric {reference!r}: the source of {name!r} can't be read", field="metric") from exc
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def _checked(reference: str, function: Callable[[Mapping[str, str], Mapping[str, str]], object]) -> Metric:

@@ -148,7 +148,8 @@ class Serve(SpecModel):
     """Tokens a slot, prompt and answer."""
     policy: Literal["IfBetter", "Always", "Never"] = "IfBetter"
     """On a cluster, of a student that passed its gates: IfBetter takes the place of the one that is served if it is
-    better on the same held-out rows; Always takes it in any case; Never is not served."""
+    better on the same held-out rows, both asked with the role's own prompt, as clients ask, whatever prompt the gates
+    were held with; Always takes it in any case; Never is not served."""
     pin: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
     """The model that is served on a cluster, whatever is made later; an earlier one's digest rolls back."""
 
@@ -178,7 +179,7 @@ class DistillationSpec(SpecModel):
     student: Student = Student()
     export: Export = Export()
     optimization: Optimization | None = None
-    """Without it the student, and the teacher, are asked with the role's own prompt."""
+    """Without it the student is asked with the role's own prompt, and the teacher with its stages'."""
     evaluation: Evaluation = Evaluation()
     serve: Serve = Serve()
     resources: dict[Stage, StageResources] = {}

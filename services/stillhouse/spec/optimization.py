@@ -23,8 +23,10 @@ class Optimization(SpecModel):
     """Instructions and demos that an optimizer of DSPy's finds for one model, kept as a program."""
 
     target: Literal["Student", "Teacher"] = "Student"
-    """Whose prompt: the exported student's, whose evaluation then uses it; or that of the teacher's first stage that
-    asks a model, before any record is made."""
+    """Whose prompt: the exported student's, whose evaluation then uses it; or the teacher's, found with its first stage
+    that asks a model, before any record is made. A program that scores above the role's own prompt (Plain) then takes
+    the place of `prompt` in every stage that asks a model, be it Fenced or Structured, with which it was not compared;
+    without such a program the stages keep theirs."""
     optimizer: Literal["MIPROv2", "BootstrapFewShot", "GEPA"] = "MIPROv2"
     """BootstrapFewShot is DSPy's BootstrapFewShotWithRandomSearch."""
     auto: Literal["light", "medium", "heavy"] | None = None
@@ -61,14 +63,17 @@ class Optimization(SpecModel):
     max_total_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
     """Tokens of all prompts and answers at most."""
     max_cost_usd: Dollars | None = None
-    """US dollars at most; what the budget has left holds beside it."""
+    """US dollars at most; what the budget has left holds beside it. With another limit the search is made again, from
+    the answers that are kept."""
     max_seconds: Annotated[int, Field(ge=1, le=2_592_000)] | None = None
     """Time at most."""
     train: Import | None = None
     """Rows whose answers become demos; default for a student: the data set's training rows."""
     validation: Import | None = None
-    """Rows that every candidate is scored on; default for a student: the data set's tuning rows. Neither may
-    have an input of the rows that the gates are held to."""
+    """Rows that every candidate is scored on; default for a student: the data set's tuning rows. Neither these nor
+    those of train may have an input of the rows that a student's gates are held to; for a teacher, of
+    dataset.validation. Without that a teacher is optimised before any rows are held out, and nothing keeps the two
+    apart."""
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:

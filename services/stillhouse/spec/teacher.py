@@ -124,7 +124,8 @@ class TeacherStage(TeacherModel):
     import_: Annotated[Import | None, Field(alias="import")] = None
     """Recorded answers in place of a model."""
     prompt: Literal["Fenced", "Structured", "Plain"] = "Fenced"
-    """Fenced blocks with a worked example, JSON by a schema, or the student's own prompt."""
+    """Fenced blocks with a worked example, JSON by a schema, or the student's own prompt. An optimised program, where
+    there is one, takes its place."""
     min_score: Fraction = "0.80"
     """Answers below it are refused."""
     records: Annotated[int, Field(ge=1, le=1_000_000)] | None = None

@@ -1,4 +1,4 @@
-"""What a generation may cost, before anything is asked. Pure; called for --dry-run.
+"""What a generation may cost, before anything is asked. Called for --dry-run; it reads optimised programs, no answers.
 
 Calls a record lie between one, where every first answer is good, and what the recorded pipeline needed: of its first
 answers 20 to 50 % were accepted, and a repair saved 60 to 70 % of the rest.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from stillhouse.artifacts.answers import LoggedAnswer
+from stillhouse.artifacts.store import Store
 from stillhouse.roles.role import Example, Role
 from stillhouse.teacher_generator.options import StageOptions, options_of
 from stillhouse.teachers.dialogue import Dialogue
@@ -44,12 +45,15 @@ class StageEstimate:
     cost_usd: tuple[float, float] | None
 
 
-def estimate(request: GenerateRecordsRequest, role: Role, concepts: Iterable[Mapping[str, str]]) -> list[StageEstimate]:
+def estimate(
+    request: GenerateRecordsRequest, role: Role, concepts: Iterable[Mapping[str, str]], store: Store | None = None
+) -> list[StageEstimate]:
     """One estimate a stage that asks a model, from the first concepts; no more records than concepts allow.
 
-    Raises InvalidArgument on bad options.
+    `store` holds the optimised programs that the request names; without it their prompts are taken for the stages' own.
+    Raises InvalidArgument on bad options, and what reading a program raises.
     """
-    options = options_of(request, role)
+    options = options_of(request, role, store)
     rows = iter(concepts)
     sample = [role.complete(Example(inputs), seed=options.seed).inputs for inputs in islice(rows, _SAMPLED_CONCEPTS)]
     count = len(sample) + sum(1 for _ in rows)

@@ -121,7 +121,7 @@ class OptimizeRequest(_message.Message):
     def options(self) -> Global___OptimizerOptions: ...
     @_builtins.property
     def held_out(self) -> _artifact_pb2.Artifact:
-        """Rows that the result is judged by later: no input of theirs may be in train or validation. Absent: there are none."""
+        """Rows that the result is judged by later: no input of theirs may be in train or validation. Absent: none are known."""
 
     @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[_teacher_pb2.ModelPrice]: ...

@@ -45,7 +45,8 @@ def test_the_document_is_written_and_the_tables_are_shown(capsys: Capture, files
     assert "student 0.700 0.187 0.400 75.0 % 100.0 % 0 2.15 -" in said
     assert "teacher 0.700 0.187 0.400 75.0 % 100.0 % 0 2.15 0.12500" in said
     assert "+0.250" in said
-    assert "simple 1 0.400 - - - - -" in said
+    assert "base simple 1 0.400 0.000 0.400 0.0 % 100.0 %" in said
+    assert "student simple +0.000 too few rows 0 1 0" in said
 
 
 def test_json_is_the_document_alone(capsys: Capture, files: dict[str, Path]) -> None:
@@ -175,3 +176,48 @@ def test_an_output_that_cannot_be_written_is_named(capsys: Capture, files: dict[
     done = compare(capsys, files, output=tmp_path / "nowhere" / "comparison.json")
     assert done.code == 65
     assert "nowhere" in done.err
+
+
+@pytest.mark.parametrize("page", ["nowhere/page.html", "."])
+def test_a_page_that_cannot_be_written_leaves_nothing_behind(
+    capsys: Capture, files: dict[str, Path], tmp_path: Path, page: str
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    done = compare(capsys, files, "--page", tmp_path / page)
+    assert (done.code, "can't be written" in done.err) == (65, True)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_page_and_the_document_are_two_files(capsys: Capture, files: dict[str, Path], tmp_path: Path) -> None:
+    done = compare(capsys, files, "--page", tmp_path / "comparison.json")
+    assert (done.code, "--page" in done.err) == (2, True)
+    assert not (tmp_path / "comparison.json").exists()
+
+
+def test_tiers_have_the_figures_that_all_rows_have(capsys: Capture, files: dict[str, Path]) -> None:
+    done = compare(capsys, files, "--json")
+    for made in done.json["evaluations"]:
+        evaluation = json.loads(files[made["name"]].read_text(encoding="utf-8"))
+        for tier, figures in evaluation["by_tier"].items():
+            shown = made["by_tier"][tier]
+            assert [shown[name] for name in ("rows", "mean", "std", "min")] == pytest.approx(
+                [figures[name] for name in ("count", "mean", "std", "min")]
+            )
+    lines = [" ".join(line.split()) for line in compare(capsys, files).out.splitlines()]
+    assert "base corporate 2 0.250 0.050 0.200 0.0 % 100.0 %" in lines
+    assert "student corporate 2 0.850 0.050 0.800 100.0 % 100.0 %" in lines
+
+
+def test_too_few_rows_for_an_interval_have_none(capsys: Capture, tmp_path: Path) -> None:
+    few, many = results(*[0.5] * 5), results(*[0.5] * 18)
+    said = {}
+    for name, rows in (("few", few), ("many", many)):
+        one = write_evaluation(tmp_path / f"{name}.json", rows)
+        said[name] = compare(capsys, {"a": one, "b": one}).out
+    lines = [" ".join(line.split()) for line in said["few"].splitlines()]
+    assert "b +0.000 too few rows 0 5 0 not clear" in lines
+    assert "b simple +0.000 too few rows 0 1 0" in lines
+    assert "fewer than 6 rows are too few for an interval: they say nothing of other rows" in lines
+    assert "-1.000" not in said["few"]
+    assert "too few" not in said["many"]
+    assert "b simple +0.000 +0.000 to +0.000 0 6 0" in " ".join(said["many"].split())

@@ -66,6 +66,66 @@ def test_every_change_has_a_backup_and_the_newest_comes_back(config: Path, capsy
     assert config.with_name("config.yaml.backup-10").read_text() == TEXT
 
 
+def test_after_two_changes_one_command_brings_the_first_text_back(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in ("one", "two"):
+        change = ("--provider", "ollama", "--model", model)
+        assert run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *change).code == 0
+    changed = config.read_text()
+
+    done = run_leaf(capsys, "config", "rollback", "--config", config, "--to", 1)
+
+    assert done.code == 0, done.err
+    assert config.read_text() == TEXT
+    assert "kept in config.yaml.backup-3" in done.out
+    assert [config.with_name(f"config.yaml.backup-{number}").read_text() for number in (1, 3)] == [TEXT, changed]
+    again = run_leaf(capsys, "config", "rollback", "--config", config, "--to", "config.yaml.backup-1")
+    assert (again.code, "nothing is written" in again.out) == (0, True)
+    assert run_leaf(capsys, "config", "rollback", "--config", config).code == 0
+    assert config.read_text() == changed, "the way back"
+
+
+def test_backups_are_listed_the_oldest_first(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "has no backups" in run_leaf(capsys, "config", "rollback", "--config", config, "--list").out
+    for number in (10, 9):
+        config.with_name(f"config.yaml.backup-{number}").write_text("mine")
+
+    listed = run_leaf(capsys, "config", "rollback", "--config", config, "--list")
+
+    assert listed.code == 0
+    assert [line.split()[0] for line in listed.out.splitlines()] == [
+        "backup",
+        "config.yaml.backup-9",
+        "config.yaml.backup-10",
+    ]
+    assert listed.out.count(" UTC") == 2
+    assert config.read_text() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("to", "code", "words"),
+    [
+        ("7", 65, "there is no config.yaml.backup-7"),
+        ("7", 65, "backups there: config.yaml.backup-1"),
+        ("oldest", 2, "--to"),
+        ("other.yaml.backup-1", 2, "neither a number nor config.yaml.backup-N"),
+    ],
+)
+def test_a_backup_that_there_is_not_is_named_with_those_that_there_are(
+    config: Path, capsys: pytest.CaptureFixture[str], to: str, code: int, words: str
+) -> None:
+    run_leaf(capsys, "config", "set-role", "product_owner", "--config", config, *STUDENT)
+    before = config.read_text()
+
+    outcome = run_leaf(capsys, "config", "rollback", "--config", config, "--to", to)
+
+    assert (outcome.code, config.read_text()) == (code, before)
+    assert words in " ".join(outcome.err.split())
+    both = run_leaf(capsys, "config", "rollback", "--config", config, "--to", to, "--list")
+    assert (both.code, "--list" in both.err) == (2, True)
+
+
 def test_what_is_said_already_is_not_written(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     again = ("--provider", "vertex", "--model", "gemini-2.5-pro")
 
@@ -144,7 +204,16 @@ def test_a_wrong_value_is_usage_and_writes_nothing(
     assert (config.read_text(), list(config.parent.iterdir())) == (TEXT, [config])
 
 
-@pytest.mark.parametrize("command", [("set-role", "product_owner", *STUDENT), ("show",), ("rollback",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("set-role", "product_owner", *STUDENT),
+        ("show",),
+        ("rollback",),
+        ("rollback", "--list"),
+        ("rollback", "--to", "1"),
+    ],
+)
 def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
     outcome = run_leaf(capsys, "config", *command, "--config", tmp_path / "none.yaml")
 

@@ -70,7 +70,7 @@ def test_show_prints_a_program_alone_where_there_are_no_metadata(
     (folder / "metadata.json").unlink()
     outcome = shown(capsys, "show", folder / "program.json")
     assert outcome.code == 0
-    assert "none: the folder has no metadata.json" in outcome.out
+    assert "none: there is no metadata.json with it" in outcome.out
     assert "generate: no demos" in outcome.out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import dspy
@@ -9,7 +10,7 @@ import pytest
 
 from stillhouse.artifacts.store import Store
 from stillhouse.client.programs import OptimizedPrompt, optimized_module
-from stillhouse.errors import DataLoss, InvalidArgument, NotFound
+from stillhouse.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from stillhouse.programs.document import program_sha256
 from stillhouse.programs.dspy_programs import capture, rendered_prompts
 from stillhouse.programs.folder import write_program
@@ -47,13 +48,20 @@ def test_the_plain_client_sends_what_the_dspy_module_sends(program: Program, tmp
 
 def test_a_program_is_found_by_its_digest(program: Program, tmp_path: Path) -> None:
     store = Store.open(f"file://{tmp_path / 'store'}")
-    kept = keep_program(str(tmp_path / "program"), store)
+    kept = keep_program(tmp_path / "program", store).artifact
     assert kept.sha256 == program_sha256(program)
     assert OptimizedPrompt.load(f"sha256:{kept.sha256}", store=store).guidance.instructions == INSTRUCTIONS
     with pytest.raises(NotFound, match=r"no program sha256:00"):
         OptimizedPrompt.load("sha256:" + 64 * "0", store=store)
     with pytest.raises(InvalidArgument, match="needs the store"):
         OptimizedPrompt.load(f"sha256:{kept.sha256}")
+
+
+def test_a_program_of_another_version_of_the_role_is_refused(program: Program, tmp_path: Path) -> None:
+    write_program(tmp_path / "older", replace(program, role_version=ROLE.version - 1), {})
+    for load in (OptimizedPrompt.load, optimized_module):
+        with pytest.raises(FailedPrecondition, match=r"of version \d+ of role product_owner, which is at"):
+            load(str(tmp_path / "older"))
 
 
 def test_a_changed_byte_is_noticed(program: Program, tmp_path: Path) -> None:

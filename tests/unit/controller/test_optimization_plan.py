@@ -12,7 +12,12 @@ from stillhouse.controller.plan import Outcome, StepState
 from stillhouse.controller.requests import Inputs
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.evaluator_pb2 import CONSTRAINT_KIND_NONE, CONSTRAINT_KIND_ROLE_GRAMMAR, EvaluateRequest
-from stillhouse.v1.optimizer_pb2 import PROMPT_OPTIMIZER_GEPA, PROMPT_OPTIMIZER_MIPRO_V2, OptimizeRequest
+from stillhouse.v1.optimizer_pb2 import (
+    PROMPT_OPTIMIZER_GEPA,
+    PROMPT_OPTIMIZER_MIPRO_V2,
+    OptimizeRequest,
+    OptimizeResult,
+)
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest
 from stillhouse.v1.teacher_pb2 import TEACHER_PROMPT_FENCED, TEACHER_PROMPT_PLAIN
 
@@ -83,6 +88,13 @@ def test_the_order_of_the_steps_is_the_same_before_and_after_the_training() -> N
     world = for_student(evaluation={"constraints": ["RoleGrammar", "None"]})
     before = [step.name for step in world.plan().steps]
     assert before == [*STUDENT_STEPS, "evaluate-unconstrained"]
+    assert {step.name: step.message for step in world.plan().steps[3:]} == {
+        "export": "train",
+        "export-base": "train",
+        "evaluate-base": "export-base",
+        **dict.fromkeys(("optimize", "evaluate", "evaluate-unoptimized"), "export"),
+        "evaluate-unconstrained": "optimize",
+    }
     assert [step.name for step in finish_until(world, "export").plan().steps] == before
     assert [step.name for step in finish_until(world, "evaluate").plan().steps] == before
 
@@ -221,6 +233,19 @@ def test_every_model_of_the_teacher_is_asked_with_the_program_and_no_student() -
     assert not evaluation_of(world, "evaluate").HasField("program")
 
 
+@pytest.mark.parametrize("score", [0.7, 0.6])
+def test_a_program_that_is_no_better_than_the_own_prompt_leaves_the_stages_their_prompts(score: float) -> None:
+    world = for_teacher(budget={"maxCostUsd": "1"})
+    world.finish("optimize", result=OptimizeResult(program=PROGRAM, baseline_score=0.7, score=score, cost_usd=0.25))
+    world.finish("generate")
+    world.finish("dataset")
+    request = world.plan().step("generate").request
+    assert isinstance(request, GenerateRecordsRequest)
+    assert [stage.teacher.HasField("program") for stage in request.stages] == [False, False, False]
+    assert request.max_cost_usd == 0.75
+    assert not evaluation_of(world, "evaluate-teacher").teacher.HasField("program")
+
+
 def test_what_the_optimization_cost_is_taken_from_the_budget() -> None:
     world = for_teacher(budget={"maxCostUsd": "1"})
     assert optimization_of(world).max_cost_usd == 1.0
@@ -256,6 +281,14 @@ def test_another_seed_optimises_again_and_trains_nothing() -> None:
     world = finish_all(for_student())
     world.spec = spec_of(optimization={"seed": 7})
     assert [step.name for step in world.plan().steps if step.state is not StepState.DONE] == ["optimize", "evaluate"]
+
+
+def test_a_larger_budget_searches_again_and_keeps_what_the_same_program_led_to() -> None:
+    world = finish_all(for_student({"promptModel": PROPOSER}, budget={"maxCostUsd": "1"}))
+    world.spec = spec_of(optimization={"promptModel": PROPOSER}, budget={"maxCostUsd": "2"})
+    assert started(world.plan(capacity=9)) == ["optimize"]
+    world.finish("optimize")
+    assert world.plan().outcome is Outcome.SUCCEEDED
 
 
 def test_taking_the_optimization_out_needs_the_gated_evaluation_alone() -> None:

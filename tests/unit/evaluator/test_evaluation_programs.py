@@ -13,9 +13,9 @@ from program_folders import INSTRUCTIONS, demos, product_owner_program
 from scripted_student import MODEL, ScriptedStudent
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import FailedPrecondition, InvalidArgument
-from stillhouse.evaluator.stage import evaluate, plan_of
+from stillhouse.evaluator.stage import evaluate, evaluate_teacher, plan_of
 from stillhouse.programs.document import program_bytes
-from stillhouse.programs.program import Program
+from stillhouse.programs.program import Demo, Program
 from stillhouse.roles.role import load_role
 from stillhouse.rpc.operation import JobContext
 from stillhouse.v1.artifact_pb2 import Artifact
@@ -96,3 +96,39 @@ def test_a_teachers_program_is_named_with_the_teacher(context: JobContext) -> No
     request.teacher.program.CopyFrom(request.program)
     request.ClearField("program")
     assert plan_of(context, request).subject.program == request.teacher.program.sha256
+
+
+def shown_row(number: int, **changes: str) -> Demo:
+    """A demo that answers that row; its concept is written otherwise."""
+    example = EXAMPLES[number]
+    inputs = {**example.inputs, "concept": example.inputs["concept"].upper() + " "}
+    return Demo({"augmented": True, **inputs, **ROLE.parse(ROLE.author(example, seed=1)).outputs, **changes})
+
+
+def test_a_program_that_shows_a_row_is_refused_before_anything_is_asked(context: JobContext) -> None:
+    asked = student()
+    concept = EXAMPLES[1].inputs["concept"][:60]
+    with pytest.raises(InvalidArgument, match="give away the answers of 1 of 2 validation rows") as refused:
+        evaluate(context, asking(context, product_owner_program(shown=[*demos(1), shown_row(1)])), asked)
+    assert f"row 2 {concept!r}; evaluate on other rows" in refused.value.message
+    assert refused.value.field == "program"
+    assert not asked.asked
+
+
+def test_a_teachers_program_may_show_no_row_either(context: JobContext) -> None:
+    request = asking(context, None)
+    request.ClearField("model")
+    program = kept(context, product_owner_program(shown=[shown_row(0)]))
+    request.teacher.CopyFrom(
+        TeacherModel(
+            provider="emulator", model="m", prompt=TEACHER_PROMPT_FENCED, max_output_tokens=512, program=program
+        )
+    )
+    with pytest.raises(InvalidArgument, match="give away"):
+        evaluate_teacher(context, request, environ={})
+
+
+def test_a_demo_that_is_left_out_of_the_prompt_gives_nothing_away(context: JobContext) -> None:
+    half = shown_row(0, product_vision="")
+    result = evaluate(context, asking(context, product_owner_program(shown=[half])), student())
+    assert result.evaluation.scores.count == 2

@@ -15,7 +15,8 @@ from scripted_subject import ScriptedSubject, at_random, in_thread, plain, refus
 from stillhouse.artifacts.answers import AnswerLog
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, PermanentError, Unavailable
-from stillhouse.optimizer.journal import Journal, RunEnded, Usage, installed
+from stillhouse.optimizer.journal import Journal, RunEnded, installed
+from stillhouse.optimizer.usage import Usage
 from waiting import wait_until
 
 

@@ -12,7 +12,8 @@ import pytest
 from scripted_subject import ScriptedSubject, in_thread, plain, scripted_lm
 from stillhouse.artifacts.answers import AnswerLog, LoggedAnswer
 from stillhouse.artifacts.store import Store
-from stillhouse.optimizer.journal import BilledRefusal, Journal, Limits, RunEnded, Usage, installed
+from stillhouse.optimizer.journal import BilledRefusal, Journal, RunEnded, installed
+from stillhouse.optimizer.usage import Limits, Usage
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 from scripted_subject import ScriptedSubject, at_random, in_thread, plain, refusing, scripted_lm
 from stillhouse.artifacts.answers import AnswerLog, AnswerQuery, LoggedAnswer
 from stillhouse.artifacts.store import Store
-from stillhouse.optimizer.journal import REPLAY, Journal, Limits, RunEnded, installed
+from stillhouse.optimizer.journal import REPLAY, Journal, RunEnded, installed
+from stillhouse.optimizer.usage import Limits
 from waiting import wait_until
 
 

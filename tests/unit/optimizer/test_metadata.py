@@ -11,9 +11,9 @@ import pytest
 
 from scripted_subject import ROLE, QuizPair, ScriptedSubject, half_readable, optimized, options
 from stillhouse.artifacts.store import Store
-from stillhouse.optimizer.journal import Limits
 from stillhouse.optimizer.metadata import DataSet, Names, metadata_document
 from stillhouse.optimizer.optimization import Optimized
+from stillhouse.optimizer.usage import Limits
 from stillhouse.programs.document import json_bytes
 from stillhouse.v1.optimizer_pb2 import PROMPT_OPTIMIZER_MIPRO_V2, OptimizeRequest
 from stillhouse.v1.teacher_pb2 import TeacherModel
@@ -40,7 +40,15 @@ def store(tmp_path: Path) -> Store:
 
 def document(run: Optimized) -> dict[str, Any]:
     made = metadata_document(
-        REQUEST, ROLE, options(seed=3), run, names=NAMES, train=ROWS[0], validation=ROWS[1], seconds=12.5
+        REQUEST,
+        ROLE,
+        options(seed=3),
+        run,
+        names=NAMES,
+        metric_version=3,
+        train=ROWS[0],
+        validation=ROWS[1],
+        seconds=12.5,
     )
     read: dict[str, Any] = json.loads(json_bytes(json.loads(json.dumps(made))))
     return read

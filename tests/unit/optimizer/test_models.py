@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ from stillhouse.artifacts.answers import AnswerLog, LoggedAnswer
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import (
     Cancelled,
+    DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
     PermissionDenied,
@@ -64,6 +67,41 @@ def test_patience_has_an_end() -> None:
     with pytest.raises(Unavailable, match="away"):
         student(engine, patience_seconds=0.1).ask(REQUEST)
     assert engine.calls == 1
+
+
+def test_patience_is_counted_from_the_first_failure_and_not_from_the_question() -> None:
+    class SlowToFail(ScriptedEngine):
+        def complete(self, request: lm15.Request) -> lm15.Response:
+            time.sleep(0.3)
+            return super().complete(request)
+
+    engine = SlowToFail(Unavailable("restarted", retry_after_seconds=0.0))
+    assert student(engine, patience_seconds=1.0).ask(REQUEST).response.text == "because"
+
+
+def test_a_question_that_runs_out_of_time_is_asked_once_more_however_long_that_took() -> None:
+    engine = ScriptedEngine(DeadlineExceeded("no answer within 600 s"), as_error=lm15.TimeoutError)
+    assert student(engine, patience_seconds=0.0).ask(REQUEST).response.text == "because"
+    assert engine.calls == 2
+
+
+def test_a_question_that_runs_out_of_time_at_once_is_asked_as_long_as_patience_lasts() -> None:
+    engine = ScriptedEngine(*[DeadlineExceeded("overloaded")] * 3, as_error=lm15.TimeoutError)
+    assert student(engine).ask(REQUEST).response.text == "because"
+    assert engine.calls == 4
+
+
+def test_a_question_that_runs_out_of_time_again_and_again_fails_its_row() -> None:
+    engine = ScriptedEngine(*[DeadlineExceeded("no answer within 600 s")] * 5, as_error=lm15.TimeoutError)
+    with pytest.raises(lm15.TimeoutError, match="no answer within 600 s, 2 times"):
+        student(engine, patience_seconds=0.0).ask(REQUEST)
+    assert engine.calls == 2
+
+
+def test_a_call_that_the_server_cancels_is_made_again() -> None:
+    engine = ScriptedEngine(Cancelled("the server drains"))
+    assert student(engine).ask(REQUEST).response.text == "because"
+    assert engine.calls == 2
 
 
 def test_a_run_that_is_stopped_while_the_student_is_away_is_cancelled() -> None:
@@ -136,11 +174,53 @@ def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
         loop.close()
 
 
-@pytest.mark.parametrize("finish_reason", [FinishReason.BLOCKED, FinishReason.EMPTY, FinishReason.OTHER])
+def teacher_subject(
+    teacher: Any, loop: asyncio.AbstractEventLoop, stopping: threading.Event | None = None
+) -> TeacherSubject:
+    model = TeacherModel(max_output_tokens=99)
+    return TeacherSubject(teacher, FREE, model, loop, stopping or threading.Event())
+
+
+def test_an_answer_of_no_text_is_an_empty_one_with_its_price() -> None:
+    class Thoughtful(RefusingTeacher):
+        async def ask(self, question: Question) -> LoggedAnswer:
+            return replace(await super().ask(question), text="")
+
+    teacher: Any = Thoughtful(FinishReason.EMPTY)
+    with running_loop() as loop:
+        priced = teacher_subject(teacher, loop).ask(REQUEST)
+    assert (priced.response.text, priced.response.finish_reason, priced.cost_usd) == ("", "length", 0.25)
+
+
+class PatientTeacher:
+    """Waits to try again until it is drained."""
+
+    identity = "vertex:m"
+
+    def __init__(self) -> None:
+        self.drained = asyncio.Event()
+
+    async def ask(self, question: Question) -> LoggedAnswer:
+        await self.drained.wait()
+        raise Cancelled("drained")
+
+    async def drain(self) -> None:
+        self.drained.set()
+
+
+def test_a_run_that_is_stopped_does_not_sit_through_a_teachers_pauses() -> None:
+    teacher: Any = PatientTeacher()
+    stopping = threading.Event()
+    stopping.set()
+    with running_loop() as loop, pytest.raises(Cancelled, match="drained"):
+        teacher_subject(teacher, loop, stopping).ask(REQUEST)
+
+
+@pytest.mark.parametrize("finish_reason", [FinishReason.BLOCKED, FinishReason.OTHER])
 def test_a_teachers_refusal_says_what_was_paid_for_it(finish_reason: FinishReason) -> None:
     teacher: Any = RefusingTeacher(finish_reason)
     with running_loop() as loop:
-        subject = TeacherSubject(teacher, FREE, TeacherModel(max_output_tokens=99), loop)
+        subject = teacher_subject(teacher, loop)
         with pytest.raises(BilledRefusal, match="vertex:m gave no answer: SAFETY") as refused:
             subject.ask(REQUEST)
     assert (refused.value.answer.completion_tokens, refused.value.answer.cost_usd) == (35, 0.25)

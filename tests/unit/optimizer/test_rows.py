@@ -36,8 +36,9 @@ def test_outputs_are_there_only_where_they_are_whole() -> None:
     )
     assert whole.toDict() == raw.toDict() == {"question": "Two and two?", "hint": "", **WHOLE}
     assert half == blank == none
-    assert are_answered([none, whole], ROLE)
-    assert not are_answered([none, half], ROLE)
+    assert are_answered([whole, raw], ROLE)
+    assert not are_answered([whole, half], ROLE)
+    assert not are_answered([none, whole], ROLE)
 
 
 def test_no_rows_are_refused_by_their_name() -> None:

@@ -80,3 +80,18 @@ def test_a_metric_that_raises_ends_the_run_for_every_thread(journal: Journal) ->
     assert isinstance(ended.value.error, InvalidArgument)
     with pytest.raises(RunEnded, match="ZeroDivisionError"):
         journal.get({"model": "m", "messages": []})
+
+
+class FailingRole(QuizRole):
+    """Its metric has a fault."""
+
+    def score(self, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> MetricScore:
+        raise ZeroDivisionError("division by zero")
+
+
+def test_a_roles_metric_that_raises_ends_the_run_too(journal: Journal) -> None:
+    failing = Scoring(FailingRole(), None, journal)
+    for score in (failing.score, failing.with_feedback):
+        with pytest.raises(RunEnded) as ended:
+            score(EXAMPLE, prediction("12345"))
+        assert "the metric of role quiz failed (ZeroDivisionError: division by zero)" in str(ended.value.error)

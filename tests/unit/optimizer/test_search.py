@@ -24,9 +24,9 @@ from scripted_subject import (
 )
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, Unavailable
-from stillhouse.optimizer.journal import Limits
 from stillhouse.optimizer.optimization import Optimized
 from stillhouse.optimizer.options import Optimizer
+from stillhouse.optimizer.usage import Limits
 from stillhouse.programs.document import program_bytes
 from stillhouse.v1.common_pb2 import Progress
 
@@ -111,15 +111,24 @@ def test_trials_are_minibatches_and_what_counts_is_all_rows(store: Store) -> Non
     assert found.best.full
 
 
+def test_a_search_that_has_tried_everything_ends_with_the_best_of_it(store: Store) -> None:
+    few = {"instruction_candidates": 2, "demo_candidates": 2, "max_bootstrapped_demos": 0, "trials": 8}
+    first = optimized(store, ScriptedSubject(), minibatch=True, minibatch_size=3, minibatch_full_eval_steps=1, **few)
+    assert len({str(each.program.dump_state()) for each in first.found.evaluations if each.full}) == 2
+    assert first.found.best.score == max(each.score for each in first.found.evaluations if each.full)
+    assert not first.found.ended_by
+
+
 @pytest.mark.parametrize(
     ("answer", "reason", "remedy"),
     [
         ("", "no answer 8", "more max_tokens"),
         ("I'd rather not.", "unreadable answer 8", "role's grammar"),
         (lm15.ContextLengthError("4096 tokens"), "the prompt does not fit 8", "more context a slot"),
+        (lm15.TimeoutError("no answer within 600 s"), "no answer in time 8", "fewer rows at a time"),
         (lm15.InvalidRequestError("no such model"), "refused 8", "message says why"),
     ],
-    ids=["nothing", "unreadable", "too long", "refused"],
+    ids=["nothing", "unreadable", "too long", "too slow", "refused"],
 )
 def test_a_baseline_that_cannot_be_read_ends_it_before_trials_are_spent(
     store: Store, answer: str | Exception, reason: str, remedy: str

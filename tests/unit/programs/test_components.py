@@ -9,7 +9,7 @@ from program_folders import demos
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 from stillhouse.programs.components import import_components
 from stillhouse.programs.dspy_programs import restore
-from stillhouse.programs.guidance import check_rendering, guidance_of, probes_of
+from stillhouse.programs.guidance import check_rendering, guidance_of
 from stillhouse.programs.program import Program
 from stillhouse.roles.product_owner import ROLE
 
@@ -38,7 +38,7 @@ def test_instructions_descriptions_and_demos_are_taken_and_render() -> None:
     assert {field.name: field.description for field in predictor.fields} == {name: f"{name} ü" for name in FIELDS}
     check_rendering(program, ROLE)
     assert len(guidance_of(program, ROLE).demos) == 2
-    restore(program, ROLE.dspy_program(), probes=probes_of(ROLE))
+    restore(program, ROLE.dspy_program())
 
 
 def test_what_the_file_lacks_is_said() -> None:
@@ -56,6 +56,15 @@ def test_absent_demos_fields_and_descriptions_are_said_too() -> None:
     assert "generate: no demos: it has none" in warnings
     assert "generate: no field existing_vision: it is the role's" in warnings
     assert "generate: no description of concept: it is the role's" in warnings
+
+
+def test_demos_that_are_not_whole_are_said_to_be_shown_to_no_model() -> None:
+    half = {"concept": "A diary", "product_vision": "product_name: Diary", "product_owner_review": 7}
+    program, warnings = imported(components(demos=[DEMOS[0], half]))
+    assert len(program.predictors["generate"].demos) == 2
+    assert len(guidance_of(program, ROLE).demos) == 2
+    (said,) = [warning for warning in warnings if "demo" in warning]
+    assert said.startswith("generate: demo 2 has no requirements_yaml and no product_owner_review")
 
 
 def test_what_nothing_reads_is_said_to_be_left_out() -> None:

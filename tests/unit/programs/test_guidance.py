@@ -48,7 +48,7 @@ def optimized(count: int) -> Program:
 def test_the_restored_program_sends_what_the_role_renders(count: int) -> None:
     program = optimized(count)
     guidance = guidance_of(program, ROLE)
-    module = restore(program, ROLE.dspy_program(), probes=probes_of(ROLE))
+    module = restore(program, ROLE.dspy_program())
     engine, examples = KeepingEngine(), list(ROLE.examples(count=25, seed=5))
 
     with dspy.context(lm=dspy.LM("kept/one", engine=engine, cache=False)):

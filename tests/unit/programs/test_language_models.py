@@ -62,7 +62,7 @@ def test_secrets_of_a_predictors_own_config_stay_with_the_module() -> None:
 
     program = kept(build(SECRET))
     assert SECRET not in program_bytes(program).decode()
-    assert restore(program, build("mine"), probes=PROBES).config == {"temperature": 0.3, "api_key": "mine"}
+    assert restore(program, build("mine")).config == {"temperature": 0.3, "api_key": "mine"}
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens", "min_tokens"])
@@ -81,7 +81,7 @@ def test_a_setting_that_is_no_json_is_refused_by_name() -> None:
 
 
 def test_a_restored_program_takes_the_configured_model() -> None:
-    assert restore(kept(predictor_with(**SAMPLING)), dspy.Predict("question -> answer"), probes=PROBES).lm is None
+    assert restore(kept(predictor_with(**SAMPLING)), dspy.Predict("question -> answer")).lm is None
 
 
 def test_a_maker_of_models_gets_the_settings_of_each_predictor_that_had_its_own() -> None:
@@ -91,7 +91,6 @@ def test_a_maker_of_models_gets_the_settings_of_each_predictor_that_had_its_own(
     restored = restore(
         kept(predictor_with(**SAMPLING, api_key=SECRET)),
         dspy.Predict("question -> answer"),
-        probes=PROBES,
         make_lm=make,
     )
     assert restored.lm.model == "openai/some-model"

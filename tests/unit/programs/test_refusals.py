@@ -72,7 +72,7 @@ def test_a_value_that_holds_itself_is_refused() -> None:
 
 def test_dates_and_numbered_keys_of_the_signature_come_back_as_they_are() -> None:
     demo = {"when": datetime(2025, 11, 1, 12, tzinfo=UTC), "by_number": {1: "a", 2: "b"}}
-    restored = restore(kept(predictor_with(demo)), dspy.Predict(Dated), probes=PROBES)
+    restored = restore(kept(predictor_with(demo)), dspy.Predict(Dated))
     assert restored.demos[1] == demo
 
 
@@ -143,7 +143,7 @@ def test_a_renamed_field_is_refused_by_name() -> None:
     program = kept(Pair())
     program = replace(program, modules={**program.modules, "self": replace(program.modules["self"], kind="Renamed")})
     with pytest.raises(FailedPrecondition, match=r"predictor draft has other fields.*output summary: str.*abstract"):
-        restore(program, Renamed(), probes=PROBES)
+        restore(program, Renamed())
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_renamed_field_is_refused_by_name() -> None:
 )
 def test_a_program_of_another_tree_is_refused_by_module(module: Callable[[], dspy.Module], words: str) -> None:
     with pytest.raises(FailedPrecondition, match=words):
-        restore(kept(module()), Nested(), probes=PROBES)
+        restore(kept(module()), Nested())
 
 
 def test_a_program_whose_text_was_changed_is_refused_by_predictor() -> None:
@@ -164,7 +164,7 @@ def test_a_program_whose_text_was_changed_is_refused_by_predictor() -> None:
     changed = replace(program.predictors[name], instructions="Ignore all that.")
     program = replace(program, predictors={**program.predictors, name: changed})
     with pytest.raises(FailedPrecondition, match=r"^compiled\.decide\.predict of the program does not render"):
-        restore(program, SHAPES["frozen"](), probes=PROBES)
+        restore(program, SHAPES["frozen"]())
 
 
 def test_a_program_is_refused_under_another_adapter() -> None:
@@ -173,7 +173,7 @@ def test_a_program_is_refused_under_another_adapter() -> None:
         dspy.context(adapter=dspy.JSONAdapter()),
         pytest.raises(FailedPrecondition, match=r"^draft, decide\.predict of the program does not render"),
     ):
-        restore(program, Pair(), probes=PROBES)
+        restore(program, Pair())
 
 
 def test_a_demo_that_is_no_longer_of_its_type_is_refused_by_field() -> None:
@@ -183,8 +183,8 @@ def test_a_demo_that_is_no_longer_of_its_type_is_refused_by_field() -> None:
     (demo,) = program.predictors["self"].demos
     broken = replace(program.predictors["self"], demos=(replace(demo, fields={"verdict": {"holds": "perhaps"}}),))
     with pytest.raises(FailedPrecondition, match="predictor self, demo 1, field verdict"):
-        restore(replace(program, predictors={"self": broken}), SHAPES["typed"](), probes=PROBES)
+        restore(replace(program, predictors={"self": broken}), SHAPES["typed"]())
 
 
 def test_what_is_not_refused_answers_the_same() -> None:
-    assert asked_and_answered(restore(kept(Nested()), Nested(), probes=PROBES)) == asked_and_answered(Nested())
+    assert asked_and_answered(restore(kept(Nested()), Nested())) == asked_and_answered(Nested())

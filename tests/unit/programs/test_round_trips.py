@@ -72,7 +72,7 @@ def test_what_comes_back_asks_and_answers_the_same(shape: str, data: st.DataObje
         write_program(Path(folder), kept(module), {"seed": 7})
         read, metadata = read_folder(Path(folder))
 
-    restored = restore(read, SHAPES[shape](), probes=PROBES)
+    restored = restore(read, SHAPES[shape]())
 
     assert asked_and_answered(restored) == asked_and_answered(module)
     assert kept(restored) == read
@@ -113,7 +113,7 @@ def test_what_is_frozen_stays_frozen_and_what_is_not_does_not() -> None:
     module = SHAPES["frozen"]()
     module.free._compiled = True
     module.compiled._compiled = False
-    restored = restore(kept(module), SHAPES["frozen"](), probes=PROBES)
+    restored = restore(kept(module), SHAPES["frozen"]())
     assert (restored.free._compiled, restored.compiled._compiled) == (True, False)
 
 
@@ -122,7 +122,7 @@ def test_a_restored_module_shares_nothing_with_others_of_its_class() -> None:
     module.signature = module.signature.with_updated_fields("tags", desc="three of them").with_instructions("Other.")
     fresh = SHAPES["typed"]()
     program = kept(module)
-    restored = restore(program, SHAPES["typed"](), probes=PROBES)
+    restored = restore(program, SHAPES["typed"]())
     restored.demos.append({"question": "late"})
     assert kept(fresh) == kept(SHAPES["typed"]())
     assert program == kept(module)
@@ -131,7 +131,7 @@ def test_a_restored_module_shares_nothing_with_others_of_its_class() -> None:
 def test_settings_of_a_predictor_come_back() -> None:
     module = SHAPES["nested"]()
     module.grid[0][0].update_config(temperature=0.9, n=1)
-    restored = restore(kept(module), SHAPES["nested"](), probes=PROBES)
+    restored = restore(kept(module), SHAPES["nested"]())
     assert restored.grid[0][0].config == {"temperature": 0.9, "n": 1}
     assert restored.grid[1][0].config == {"temperature": 0.5}
 
@@ -140,5 +140,5 @@ def test_what_dspy_keeps_of_decisions_comes_back() -> None:
     decision = {"answer": {"threshold": 0.7, "instructions": "Is it so?"}}
     module = dspy.Predict("question -> answer: bool")
     module.fields = decision
-    restored = restore(kept(module), dspy.Predict("question -> answer: bool"), probes=PROBES)
+    restored = restore(kept(module), dspy.Predict("question -> answer: bool"))
     assert restored.fields == decision

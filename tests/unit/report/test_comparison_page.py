@@ -65,6 +65,8 @@ def test_every_tier_has_its_lines(page: str) -> None:
         "Corporate, 2 rows",
     ]
     assert said.count("teacher") == 3
+    assert said.count("Std Min") == 3
+    assert re.search(r"student 0\.850 0\.050 0\.800 \+0\.750", said)
 
 
 def test_findings_are_those_of_all_evaluations(page: str) -> None:

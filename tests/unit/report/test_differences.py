@@ -103,6 +103,7 @@ def test_the_document_says_what_was_done_and_has_null_where_there_is_nothing() -
     assert (paid["teacher"], paid["cost_usd_per_row"]) == ("vertex/gemini", 0.25)
     assert paid["difference"]["wins"] == 2
     assert paid["by_tier"]["medium"]["difference"]["mean"] == pytest.approx(0.65)
+    assert (paid["by_tier"]["medium"]["std"], paid["by_tier"]["medium"]["min"]) == (0.0, 0.9)
     assert paid["findings"]["gaps"]["f1"] == 1.0
 
 

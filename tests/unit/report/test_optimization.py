@@ -54,7 +54,7 @@ def program(instructions: str = "Write short sentences.") -> Program:
         lm=None,
         prompts_sha256="0" * 64,
     )
-    return Program("product_owner", 1, {"self": ModuleNode("Predict")}, {"self": predictor})
+    return Program("product_owner", 1, {"self": ModuleNode("Predict")}, {"self": predictor}, ())
 
 
 def optimized(store: Store, *, instructions: str = "Write short sentences.", **changes: Any) -> OptimizeResult:
@@ -124,4 +124,6 @@ def test_the_summary_of_a_run_has_the_prompt_in_a_line() -> None:
     others = (PlannedStep(name, "", name, StepState.READY) for name in ("dataset", "train", "evaluate"))
     steps = (PlannedStep("optimize", "optimizer", "optimize", StepState.DONE, manifest=manifest), *others)
     print_evaluations(Console(file=file, width=100), Plan(steps, (), Outcome.SUCCEEDED), store)
-    assert "prompt    0.912 -> 0.934 on 14 rows, 2 candidates (MIPROv2)" in file.getvalue().splitlines()
+    lines = file.getvalue().splitlines()
+    assert "prompt    0.912 -> 0.934 on 14 rows, 2 candidates (MIPROv2)" in lines
+    assert f"program   sha256:{optimized(store).program.sha256}" in lines

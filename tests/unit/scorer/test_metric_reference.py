@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import InvalidArgument
-from stillhouse.roles.metric_reference import load_metric
+from stillhouse.roles.metric_reference import load_metric, metric_digest
 from stillhouse.roles.role import MetricScore
 
 MODULE = """
@@ -62,3 +62,19 @@ def test_a_module_that_is_absent_or_fails_is_named_with_the_remedy(module: str) 
         load_metric(f"{module}_bad:metric")
     with pytest.raises(InvalidArgument, match="form"):
         load_metric("../evil:metric")
+
+
+def test_an_edited_metric_has_another_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = []
+    for number, source in enumerate(("def good(i, o): return 1.0\n", "def good(i, o): return 0.5\n")):
+        (tmp_path / f"edited_{number}.py").write_text(source, encoding="utf-8")
+        digests.append(metric_digest(f"edited_{number}:good"))
+    assert len({*digests}) == 2
+    assert all(len(digest) == 16 for digest in digests)
+
+
+@pytest.mark.parametrize("module", ["math", "no_such_module"])
+def test_a_metric_without_source_has_no_digest(module: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"the source of '{module}' can't be read"):
+        metric_digest(f"{module}:sqrt")

@@ -6,15 +6,25 @@ from collections.abc import Callable
 
 import pytest
 
+from program_folders import demos, product_owner_program
 from quiz_role import QuizRole
+from stillhouse.artifacts.store import Store
 from stillhouse.errors import FailedPrecondition, InvalidArgument
+from stillhouse.programs.document import program_bytes
+from stillhouse.roles.product_owner import ROLE
 from stillhouse.teacher_generator.estimate import estimate
 from stillhouse.teacher_generator.options import options_of
 from stillhouse.teachers.dialogue import Prompt
 from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.dataset_builder_pb2 import BalanceTarget, DatasetImport
 from stillhouse.v1.teacher_generator_pb2 import WHEN_EXHAUSTED_SECOND_ANSWER, GenerateRecordsRequest, TeacherStage
-from stillhouse.v1.teacher_pb2 import TEACHER_PROMPT_FENCED, TEACHER_PROMPT_STRUCTURED, ModelPrice, TeacherModel
+from stillhouse.v1.teacher_pb2 import (
+    TEACHER_PROMPT_FENCED,
+    TEACHER_PROMPT_PLAIN,
+    TEACHER_PROMPT_STRUCTURED,
+    ModelPrice,
+    TeacherModel,
+)
 
 
 def request(*stages: TeacherStage, **fields: object) -> GenerateRecordsRequest:
@@ -131,3 +141,20 @@ def test_an_unknown_price_is_said_and_an_own_price_is_used() -> None:
     own = ModelPrice(model="nobody-knows", input_per_million_usd=0, output_per_million_usd=1)
     [found] = estimate(request(asking(model="nobody-knows", thinking_budget=0), prices=[own]), QuizRole(), INPUTS)
     assert found.cost_usd == pytest.approx((10 * 900 / 1e6, 25 * 900 / 1e6))
+
+
+def test_an_estimate_counts_the_instructions_and_demos_of_a_program() -> None:
+    store = Store.open("memory://estimated")
+    shown = product_owner_program(shown=demos(3))
+    program = store.put_bytes(program_bytes(shown), name="program.json")
+    role = RoleReference(name=ROLE.name, version=ROLE.version)
+    inputs = [example.inputs for example in ROLE.examples(count=3, seed=1)]
+    plain, with_program = (
+        estimate(request(asking(prompt=TEACHER_PROMPT_PLAIN, **named), role=role), ROLE, inputs, store)[0]
+        for named in ({}, {"program": program})
+    )
+    written = sum(len(str(text)) for demo in shown.predictors["generate"].demos for text in demo.fields.values())
+    assert with_program.prompt_tokens > plain.prompt_tokens + 0.8 * written / 4
+    assert plain.cost_usd is not None
+    assert with_program.cost_usd is not None
+    assert with_program.cost_usd > plain.cost_usd

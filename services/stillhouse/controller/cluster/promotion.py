@@ -19,6 +19,7 @@ class Candidate:
 
     model_sha256: str
     evaluation_key: str
+    """Of answers to the role's own prompt, which clients send, whatever prompt the gates were held with."""
     validation_sha256: str
     evaluated_at: float
     """Seconds since the epoch."""

@@ -109,6 +109,7 @@ def _figures(view: View) -> Json:
     dataset = steps["dataset"].result(BuildDatasetResult)
     generated = steps["generate"].result(GenerateRecordsResult) if "generate" in steps else None
     optimized = steps["optimize"].result(OptimizeResult) if "optimize" in steps else None
+    taught = steps["evaluate-teacher"].result(EvaluateResult) if "evaluate-teacher" in steps else None
     evaluation = steps["evaluate"].result(EvaluateResult)
     export = steps["export"].result(ExportResult)
     training = steps["train"].result(TrainResult)
@@ -117,7 +118,7 @@ def _figures(view: View) -> Json:
         if training
         else None
     )
-    paid = [made for made in (generated, optimized) if made is not None]
+    paid = [made for made in (generated, optimized, taught) if made is not None]
     artifacts = {
         "dataset": dataset and dataset.train,
         "adapter": adapter,

@@ -36,7 +36,7 @@ from stillhouse.controller.cluster.serving import (
 )
 from stillhouse.controller.cluster.settings import Settings
 from stillhouse.controller.cluster.view import Serving
-from stillhouse.controller.plan import Plan, gates_passed
+from stillhouse.controller.plan import Plan, PlannedStep, gates_passed
 from stillhouse.dataset.paired import PairedDifference, paired_difference
 from stillhouse.errors import FailedPrecondition, PermanentError
 from stillhouse.v1.evaluator_pb2 import EvaluateRequest, EvaluateResult
@@ -237,22 +237,33 @@ def _because(decision: Decision, wanted: Candidate, served: Candidate | None) ->
 
 def _candidate(current: Plan) -> Candidate | None:
     evaluation, export = current.step("evaluate"), current.step("export").result(ExportResult)
-    if evaluation.manifest is None or export is None:
+    compared = _with_own_prompt(current)
+    if evaluation.manifest is None or compared.manifest is None or export is None:
         return None
     return Candidate(
         model_sha256=export.model.sha256,
-        evaluation_key=evaluation.key,
+        evaluation_key=compared.key,
         validation_sha256=unpack_as(evaluation.manifest.request, EvaluateRequest).validation.sha256,
         evaluated_at=evaluation.manifest.create_time.ToNanoseconds() / 1e9,
         passed=gates_passed(evaluation),
     )
 
 
+def _with_own_prompt(current: Plan) -> PlannedStep:
+    """The evaluation of what clients get, who send the role's own prompt; beside an optimisation a step of its own."""
+    own = (step for step in current.steps if step.name == "evaluate-unoptimized")
+    return next(own, current.step("evaluate"))
+
+
 def _scores(store: Store, key: str) -> dict[str, float]:
-    """Scores of an evaluation by row."""
+    """Scores of an evaluation by row. Raises FailedPrecondition where it is gone, or not of the role's own prompt."""
     manifest = store.read_manifest("evaluate", key)
     if manifest is None:
         raise FailedPrecondition(f"the evaluation {key[:12]} of the model that is served is no longer in {store.uri}")
+    if unpack_as(manifest.request, EvaluateRequest).HasField("program"):
+        raise FailedPrecondition(
+            f"its evaluation {key[:12]} is not of the role's own prompt, by which models are compared"
+        )
     lines = store.open_lines(unpack_as(manifest.result, EvaluateResult).rows)
     rows = (json.loads(line) for line in lines if line.strip())
     return {str(row["id"]): float(row["score"]) for row in rows}

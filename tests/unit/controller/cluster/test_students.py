@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from stillhouse.controller.cluster.api import DEPLOYMENTS, DISRUPTION_BUDGETS, D
 from stillhouse.errors import PermissionDenied
 
 Json = dict[str, Any]
+Scores = tuple[dict[str, float] | None, dict[str, float]]
 EVEN = {row: score + (0.1 if number % 2 else -0.1) for number, (row, score) in enumerate(LOW.items())}
 
 
@@ -93,6 +95,58 @@ def test_a_second_one_takes_over_or_does_not(
         assert scene.owners() == ["first", "second"]
         assert said(scene.look("first")) == (False, "Superseded")
     scene.rest("first", "second")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        # Scores with the program (None: there is none), and with the role's own prompt.
+        ((None, LOW), (HIGH, LOW), "NotBetter"),
+        ((None, LOW), (LOW, HIGH), None),
+        ((HIGH, LOW), (None, HIGH), None),
+        ((LOW, HIGH), (None, HIGH), "NotBetter"),
+        ((HIGH, LOW), (HIGH, HIGH), None),
+        ((LOW, LOW), (HIGH, LOW), "NotBetter"),
+    ],
+)
+def test_students_are_compared_by_the_own_prompt_that_clients_send(
+    tmp_path: Path, first: Scores, second: Scores, reason: str | None
+) -> None:
+    scene = Scene(tmp_path)
+    for name, model, (program, own), moment in (("first", M1, first, 1), ("second", M2, second, 2)):
+        scene.submit(name)
+        given: Json = {"scores": own} if program is None else {"scores": program, "own_prompt": own}
+        scene.evaluate(name, model, second=moment, **given)
+        serving = scene.look(name)
+    assert said(serving) == ((False, reason) if reason else (True, "Serving"))
+    assert scene.served() == (M1 if reason else M2)
+    scene.rest("first", "second")
+
+
+def test_nothing_is_served_before_the_own_prompt_is_evaluated(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.submit("first")
+    scene.evaluate("first", M1, second=1, own_prompt=LOW)
+    done, model = scene.made["first"]
+    steps = (replace(step, manifest=None) if step.name == "evaluate-unoptimized" else step for step in done.steps)
+    scene.made["first"] = (replace(done, steps=tuple(steps)), model)
+    assert scene.look("first") is None
+
+
+def test_a_model_that_is_served_for_its_optimised_prompt_is_not_compared_with(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.submit("first")
+    scene.evaluate("first", M1, second=1, own_prompt=LOW)
+    scene.look("first")
+    key = scene.made["first"][0].step("evaluate").key
+    served = scene.cluster.objects[DEPLOYMENTS.plural, NAMESPACE, "quiz"]
+    served["metadata"]["annotations"]["stillhouse.dev/evaluation"] = key
+    scene.submit("second")
+    scene.evaluate("second", M2, second=2, scores=HIGH)
+    serving = scene.look("second")
+    assert said(serving) == (False, "NotComparable")
+    assert serving is not None
+    assert "is not of the role's own prompt" in serving.message
 
 
 def test_a_change_of_model_changes_nothing_but_what_it_must(scene: Scene) -> None:
