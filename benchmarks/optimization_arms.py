@@ -123,7 +123,7 @@ def run_ours(work: Work) -> Measured:
     from stillhouse.artifacts.store import Store
     from stillhouse.client.dspy import student_lm
     from stillhouse.optimizer.journal import Journal
-    from stillhouse.optimizer.models import StudentSubject, language_model
+    from stillhouse.optimizer.models import StudentSubject, language_model, proposing
     from stillhouse.optimizer.optimization import optimize
     from stillhouse.optimizer.plan import Models, Search
     from stillhouse.optimizer.scoring import Scoring
@@ -141,7 +141,8 @@ def run_ours(work: Work) -> Measured:
     subject = StudentSubject(witness, stopping=threading.Event(), patience_seconds=PATIENCE_SECONDS)  # type: ignore[arg-type]
     name = getattr(engine, "model", f"scripted/{work.arm}")
     lm = language_model(name, subject, journal, max_tokens=work.max_tokens, temperature=0.0)
-    models, scoring = Models(lm, lm, None, work.threads), Scoring(role, None, journal)
+    prompt = proposing(lm) if work.arm == STUDENT else lm
+    models, scoring = Models(lm, prompt, None, work.threads), Scoring(role, None, journal)
     plan = Search(role.dspy_program, options, models, scoring, train, validation, min_baseline_valid=0.0)
     began, cpu = time.monotonic(), time.process_time()
     optimized = optimize(plan, role, journal, report=lambda _: None)

@@ -36,4 +36,4 @@ DATASET = StageDefinition("dataset", "dataset_builder", BuildDatasetRequest, Bui
 TRAIN = StageDefinition("train", "trainer", TrainRequest, TrainResult, 1)
 EXPORT = StageDefinition("export", "exporter", ExportRequest, ExportResult, 1)
 EVALUATE = StageDefinition("evaluate", "evaluator", EvaluateRequest, EvaluateResult, 2)
-OPTIMIZE = StageDefinition("optimize", "optimizer", OptimizeRequest, OptimizeResult, 1)
+OPTIMIZE = StageDefinition("optimize", "optimizer", OptimizeRequest, OptimizeResult, 2)

@@ -49,6 +49,7 @@ _FINISHED = {
 _FEWEST_DEADLINES = 2
 """A question that ran out of time that often, and for longer than patience lasts, fails its row."""
 _LOOK_SECONDS = 0.5
+_PROPOSAL_TOKENS = 512
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 
@@ -241,6 +242,13 @@ def teacher_name(teacher: PaidTeacher, model: TeacherModel) -> str:
 
 def _in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, ResultT]) -> ResultT:
     return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
+def proposing(student: dspy.LM) -> dspy.LM:
+    """A student that proposes instructions itself: they are short, and a small model that finds no end writes to the
+    limit, one proposal after the other.
+    """
+    return student.copy(max_tokens=min(student.kwargs["max_tokens"], _PROPOSAL_TOKENS))
 
 
 def language_model(name: str, subject: Subject, journal: Journal, *, max_tokens: int, temperature: float) -> dspy.LM:

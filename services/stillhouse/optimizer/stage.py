@@ -21,7 +21,14 @@ from stillhouse.client.waiting import wait_until_ready
 from stillhouse.errors import FailedPrecondition, InvalidArgument
 from stillhouse.optimizer.journal import Journal
 from stillhouse.optimizer.metadata import DataSet, Names, metadata_document, versions
-from stillhouse.optimizer.models import StudentSubject, Subject, language_model, open_teacher_subject, teacher_name
+from stillhouse.optimizer.models import (
+    StudentSubject,
+    Subject,
+    language_model,
+    open_teacher_subject,
+    proposing,
+    teacher_name,
+)
 from stillhouse.optimizer.optimization import Optimized, optimize
 from stillhouse.optimizer.options import options_of
 from stillhouse.optimizer.plan import Models, Search
@@ -199,7 +206,8 @@ def _models(
                 temperature=model.temperature,
             )
 
-        prompt = other(request.prompt_model) if request.HasField("prompt_model") else task
+        own = task if request.HasField("teacher") else proposing(task)
+        prompt = other(request.prompt_model) if request.HasField("prompt_model") else own
         demo = other(request.demo_model) if request.HasField("demo_model") else None
         yield Models(task, prompt, demo, threads=request.concurrency or slots)
 

@@ -29,7 +29,7 @@ from stillhouse.errors import (
     Unavailable,
 )
 from stillhouse.optimizer.journal import BilledRefusal, Journal, RunEnded, installed
-from stillhouse.optimizer.models import StudentSubject, TeacherSubject, language_model, teacher_name
+from stillhouse.optimizer.models import StudentSubject, TeacherSubject, language_model, proposing, teacher_name
 from stillhouse.teachers.prices import FREE
 from stillhouse.teachers.teacher import FinishReason, Question
 from stillhouse.v1.teacher_pb2 import TeacherModel
@@ -138,6 +138,15 @@ def test_a_teacher_whose_name_dspy_has_opinions_on_takes_its_own_settings(tmp_pa
     assert (lm.kwargs["max_tokens"], lm.kwargs["temperature"]) == (500, 0.5)
     with installed(journal):
         assert lm("Why?")
+
+
+@pytest.mark.parametrize(("allowed", "asked"), [(1024, 512), (200, 200)])
+def test_a_student_proposes_in_few_tokens(tmp_path: Path, allowed: int, asked: int) -> None:
+    journal = Journal(AnswerLog(Store.open(str(tmp_path / "store"))))
+    student_lm = language_model("student/one", ScriptedSubject(), journal, max_tokens=allowed, temperature=0.0)
+    prompt = proposing(student_lm)
+    assert (prompt.kwargs["max_tokens"], prompt.model, prompt.engine) == (asked, "student/one", student_lm.engine)
+    assert student_lm.kwargs["max_tokens"] == allowed
 
 
 def test_a_teacher_that_may_think_longer_is_another_model() -> None:
