@@ -10,6 +10,7 @@ from stillhouse.optimizer.bootstrapping import bootstrapping_ahead
 from stillhouse.optimizer.options import Optimizer
 from stillhouse.optimizer.plan import Search
 from stillhouse.optimizer.proposing import ReflectionProposer
+from stillhouse.optimizer.proposing_ahead import proposing_ahead
 
 _NOTHING_LEFT = "No valid program found"
 """How MIPROv2 says that every combination its minibatches tried was evaluated on all rows already."""
@@ -29,7 +30,7 @@ def compile_program(program: dspy.Module, plan: Search) -> dspy.Module:
         Optimizer.BOOTSTRAP_FEW_SHOT: _bootstrap_few_shot,
         Optimizer.GEPA: _gepa,
     }[plan.options.optimizer]
-    with bootstrapping_ahead():
+    with bootstrapping_ahead(), proposing_ahead():
         return compile_with(program, plan)
 
 
