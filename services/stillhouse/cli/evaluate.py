@@ -149,14 +149,14 @@ def _program(reference: str | None, store: str | None, *, is_teacher: bool) -> N
     from stillhouse.cli.store import open_store
     from stillhouse.programs.document import program_sha256
     from stillhouse.programs.folder import PROGRAM_FILE
-    from stillhouse.programs.kept import NamedProgram, keep_program, load_program
+    from stillhouse.programs.kept import NamedProgram, is_digest, keep_program, load_program
     from stillhouse.v1.artifact_pb2 import Artifact
 
     if reference is None:
         return None
     if is_teacher:
         return keep_program(reference, open_store(store))
-    program = load_program(reference, open_store(store))
+    program = load_program(reference, open_store(store) if is_digest(reference) else None)
     return NamedProgram(program, Artifact(name=PROGRAM_FILE, sha256=program_sha256(program)))
 
 

@@ -51,7 +51,7 @@ def optimize(
     minibatch_full_eval_steps: Count = None,
     max_bootstrapped_demos: Annotated[int | None, typer.Option(min=0, help="Default: 4.")] = None,
     max_labeled_demos: Annotated[
-        int | None, typer.Option(min=0, help="Rows' own answers as demos; default: as many.")
+        int | None, typer.Option(min=0, help="Rows' own answers as demos, where every row has one; default: as many.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     metric_threshold: Annotated[
@@ -202,7 +202,6 @@ def _check(request: OptimizeRequest) -> None:
     from stillhouse.errors import InvalidArgument
     from stillhouse.optimizer.options import options_of
     from stillhouse.roles.metric_reference import check_reference
-    from stillhouse.teachers.prices import price_of
 
     try:
         options_of(request, validation_rows=_ANY_ROWS, answered=False)
@@ -211,14 +210,21 @@ def _check(request: OptimizeRequest) -> None:
     except InvalidArgument as exc:
         option = (exc.field or "").rpartition(".")[2].replace("_", "-")
         raise typer.BadParameter(exc.message, param_hint=f"--{option}") from exc
+    if request.HasField("max_cost_usd"):
+        _check_prices(request)
+
+
+def _check_prices(request: OptimizeRequest) -> None:
+    from stillhouse.teachers.prices import price_of
+
     models = [getattr(request, name) for name in ("teacher", "prompt_model", "demo_model") if request.HasField(name)]
-    for model in models if request.HasField("max_cost_usd") else ():
-        if price_of(model) is None:
-            raise typer.BadParameter(
-                f"the price of {model.provider}:{model.model} is not known, so that no budget can be kept; limit its "
-                "tokens by --max-total-tokens, or its calls by --max-calls",
-                param_hint="--max-cost-usd",
-            )
+    unknown = next((model for model in models if price_of(model) is None), None)
+    if unknown is not None:
+        raise typer.BadParameter(
+            f"the price of {unknown.provider}:{unknown.model} is not known, so that no budget can be kept; limit its "
+            "tokens by --max-total-tokens, or its calls by --max-calls",
+            param_hint="--max-cost-usd",
+        )
 
 
 def _put_rows(request: OptimizeRequest, store: Store, *, train: Path, validation: Path, held_out: Path | None) -> None:

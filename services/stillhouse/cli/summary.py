@@ -12,7 +12,7 @@ from stillhouse.controller.plan import Outcome, Plan
 from stillhouse.stages import EVALUATE, GENERATE, OPTIMIZE
 from stillhouse.v1.dataset_builder_pb2 import BuildDatasetResult
 from stillhouse.v1.evaluator_pb2 import EvaluateResult, Evaluation
-from stillhouse.v1.optimizer_pb2 import OptimizeRequest, OptimizeResult
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import GenerateRecordsRequest, GenerateRecordsResult
 from stillhouse.v1.trainer_pb2 import TrainResult
 
@@ -115,7 +115,7 @@ def _print_prompt(screen: Console, plan: Plan, store: Store) -> None:
     step = next((step for step in plan.steps if step.stage == OPTIMIZE.name), None)
     result = None if step is None else step.result(OptimizeResult)
     if step is not None and result is not None:
-        from stillhouse.controller.teacher_requests import program_of
+        from stillhouse.controller.teacher_requests import keeps_own_prompts
         from stillhouse.report.optimization import read_optimization
 
         made = read_optimization(store, result)
@@ -125,9 +125,9 @@ def _print_prompt(screen: Console, plan: Plan, store: Store) -> None:
             highlight=False,
             soft_wrap=True,
         )
-        is_of_teacher = isinstance(step.request, OptimizeRequest) and step.request.HasField("teacher")
-        unused = ", not used: the teacher's stages keep their own prompts" * (is_of_teacher and not program_of(result))
-        screen.print(f"program   sha256:{result.program.sha256}{unused}", highlight=False, soft_wrap=True)
+        unused = keeps_own_prompts(step.request, result)
+        remark = ", not used: the teacher's stages keep their own prompts" if unused else ""
+        screen.print(f"program   sha256:{result.program.sha256}{remark}", highlight=False, soft_wrap=True)
     screen.print()
 
 

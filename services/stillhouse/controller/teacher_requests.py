@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from google.protobuf.message import Message
+
 from stillhouse.errors import InvalidArgument
 from stillhouse.roles.role import load_role
 from stillhouse.spec.models import DistillationSpec
@@ -19,7 +21,7 @@ from stillhouse.spec.values import number
 from stillhouse.v1.artifact_pb2 import Artifact
 from stillhouse.v1.common_pb2 import RoleReference
 from stillhouse.v1.dataset_builder_pb2 import BalanceTarget, DatasetImport
-from stillhouse.v1.optimizer_pb2 import OptimizeResult
+from stillhouse.v1.optimizer_pb2 import OptimizeRequest, OptimizeResult
 from stillhouse.v1.teacher_generator_pb2 import (
     WHEN_EXHAUSTED_SECOND_ANSWER,
     WHEN_EXHAUSTED_STOP,
@@ -82,6 +84,11 @@ def program_of(optimized: OptimizeResult | None) -> Artifact | None:
     None where it scored no higher than the role's own prompt: then it shows a model less than a stage's prompt does.
     """
     return optimized.program if optimized is not None and optimized.score > optimized.baseline_score else None
+
+
+def keeps_own_prompts(request: Message | None, result: OptimizeResult) -> bool:
+    """Whether an optimisation was for a teacher, and found nothing that takes the place of its stages' prompts."""
+    return isinstance(request, OptimizeRequest) and request.HasField("teacher") and program_of(result) is None
 
 
 def check(spec: DistillationSpec) -> None:

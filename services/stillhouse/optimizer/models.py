@@ -117,16 +117,16 @@ class StudentSubject:
             try:
                 return Priced(self._ask_once(request))
             except DeadlineExceeded as error:
-                deadlines += 1
+                deadlines, away_since = deadlines + 1, None
                 if deadlines >= _FEWEST_DEADLINES and monotonic() - since >= self._patience_seconds:
                     raise lm15.TimeoutError(f"{error.message}, {deadlines} times") from error
                 self._wait(pause, error)
             except TemporaryError as error:
                 away_since = monotonic() if away_since is None else away_since
-                wait = max(pause * self._random.uniform(0.75, 1.25), error.retry_after_seconds or 0.0)
-                if monotonic() - away_since + wait > self._patience_seconds:
+                seconds = max(pause * self._random.uniform(0.75, 1.25), error.retry_after_seconds or 0.0)
+                if monotonic() - away_since + seconds > self._patience_seconds:
                     raise
-                self._wait(wait, error)
+                self._wait(seconds, error)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _wait(self, seconds: float, error: TemporaryError) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dspy
+import optuna
 
 from stillhouse.errors import FailedPrecondition
 from stillhouse.optimizer.compiling import NothingLeft, compile_program
@@ -111,14 +112,17 @@ def _check_baseline(baseline: Evaluation, least: float) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """DSPy prints, draws bars and logs whole rows; progress and results are told by the stage."""
-    loggers = [logging.getLogger(name) for name in ("dspy", "optuna", "gepa")]
+    loggers = [logging.getLogger(name) for name in ("dspy", "gepa")]
     levels = [logger.level for logger in loggers]
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
+        # Its level is MIPROv2's, which has every failed trial told with a traceback.
+        optuna.logging.disable_default_handler()
         try:
             yield
         finally:
+            optuna.logging.enable_default_handler()
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 Json = JsonValue
-FORMAT: Literal["stillhouse.dev/program/v1"] = "stillhouse.dev/program/v1"
+FORMAT: Literal["stillhouse.dev/program/v2"] = "stillhouse.dev/program/v2"
 ROOT = "self"
 """The path of the program itself, as DSPy names it."""
 
@@ -82,4 +82,4 @@ class Program:
     predictors: Mapping[str, Predictor]
     probes: tuple[Mapping[str, Json], ...]
     """Inputs for which its prompts are kept as a digest."""
-    format: Literal["stillhouse.dev/program/v1"] = FORMAT
+    format: Literal["stillhouse.dev/program/v2"] = FORMAT

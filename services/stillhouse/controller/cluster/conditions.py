@@ -7,9 +7,9 @@ from typing import Any
 
 from stillhouse.controller.cluster.view import View, gate_words
 from stillhouse.controller.plan import Outcome, PlannedStep, StepState, gates_passed
-from stillhouse.controller.teacher_requests import program_of
+from stillhouse.controller.teacher_requests import keeps_own_prompts
 from stillhouse.stages import EVALUATE, OPTIMIZE
-from stillhouse.v1.optimizer_pb2 import OptimizeRequest, OptimizeResult
+from stillhouse.v1.optimizer_pb2 import OptimizeResult
 
 Json = dict[str, Any]
 
@@ -76,8 +76,7 @@ def _optimized(view: View) -> Condition:
     if result is None:
         return _of_step("Optimized", step, view)
     scores = f"{result.baseline_score:.3f} with the role's own prompt, {result.score:.3f} with the program"
-    of_teacher = isinstance(step.request, OptimizeRequest) and step.request.HasField("teacher")
-    if of_teacher and program_of(result) is None:
+    if keeps_own_prompts(step.request, result):
         scores += "; that is no more, so the teacher is asked with the prompts of its stages"
     return Condition("Optimized", "True", "Done", scores)
 
