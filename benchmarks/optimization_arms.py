@@ -47,6 +47,8 @@ class Work:
     """Of the student's OpenAI-compatible listener; its key is STILLHOUSE_HTTP_KEY."""
     scale: float = 0.0
     """Of the waits; 0: none."""
+    grammar: bool = False
+    """The student's rows are held to the role's grammar, as `stillhouse optimize` has it."""
 
 
 class LocalModel:
@@ -132,7 +134,7 @@ def run_ours(work: Work) -> Measured:
     role = load_role(ROLE)
     train, validation, options = rows_and_options(work)
     if work.arm == STUDENT:
-        engine = student_lm(work.address).engine
+        engine = student_lm(work.address, role_grammar=ROLE if work.grammar else None, shared_prefix=True).engine
         warm_up(work)
     else:
         engine = LocalModel(work.scale, one_at_a_time=work.arm == LOCAL)

@@ -1,10 +1,12 @@
 """One MIPROv2 run four times: with a student, by plain DSPy, with the local model it replaces, with a parallel teacher.
 
     python benchmarks/optimization_speed.py --model student.gguf [--rows 12] [--order plain student local parallel]
+    python benchmarks/optimization_speed.py --model student.gguf --grammar role --order student local parallel
 
-Same rows, options and seed in every arm, and no grammar; each arm is a process of its own, one after the other, and
-its clock runs from the first question to the program. The two arms with a student get a server just started, and one
-throw-away answer goes before the clock.
+Same rows, options and seed in every arm. The student's rows are held to the role's grammar where --grammar says so;
+plain DSPy has none to give (it is made from a row's inputs), and is compared without. Each arm is a process of its own,
+one after the other, and its clock runs from the first question to the program. The two arms with a student get a server
+just started, and one throw-away answer goes before the clock.
 
 student: `optimize()` of the optimizer's stage over gRPC, with a fresh store: baseline, MIPROv2, best program, and the
 replay.
@@ -109,6 +111,7 @@ def speed(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         demos=options.demos,
         max_tokens=options.max_tokens,
         threads=options.concurrency,
+        grammar=options.grammar == "role",
     )
     runs = []
     for number, arm in enumerate(options.order):
@@ -201,6 +204,9 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=6)
     parser.add_argument("--demos", type=int, default=2)
     parser.add_argument("--max-tokens", type=int, default=1024, help="of an answer (default %(default)s)")
+    parser.add_argument(
+        "--grammar", choices=["none", "role"], default="none", help="of `student` (default %(default)s)"
+    )
     parser.add_argument("--concurrency", type=int, default=2, help="rows at a time (default %(default)s)")
     parser.add_argument("--teacher-concurrency", type=int, default=16, help="of `parallel` (default %(default)s)")
     parser.add_argument("--scale", type=float, default=100.0, help="of the recorded seconds (default %(default)s)")
@@ -211,6 +217,8 @@ def main() -> int:
         parser.error("name a student: --model FILE.gguf")
     if bool(options.train) != bool(options.validation):
         parser.error("--train and --validation go together")
+    if options.grammar == "role" and PLAIN in options.order:
+        parser.error("plain DSPy cannot hold rows to a grammar: --order student local parallel")
     return carry_out(options, speed, show)
 
 

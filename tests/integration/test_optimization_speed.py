@@ -33,3 +33,12 @@ def test_every_arm_makes_the_same_search_and_ratios_are_reported(tmp_path: Path)
         assert runs[arm]["seconds"] == pytest.approx((runs[arm]["elapsed_seconds"] - own) * 1000 + own)
     assert document["arms"]["local"]["ratio"] == pytest.approx(runs["local"]["seconds"] / runs["student"]["seconds"])
     assert (done.returncode == 1) == bool(document["missed"])
+
+
+def test_a_student_held_to_the_grammar_is_compared_with_what_could_be_held_to_it(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARK), "--model", "student.gguf", "--grammar", "role", "--order", "student"]
+
+    done = subprocess.run([*command, "plain"], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 2
+    assert "plain DSPy cannot hold rows to a grammar" in done.stderr

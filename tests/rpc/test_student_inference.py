@@ -145,6 +145,7 @@ def test_the_role_grammar_holds_the_answer_to_valid_outputs(client: StudentClien
         GenerationOptions(temperature=9.0),
         GenerationOptions(max_tokens=0),
         GenerationOptions(stop=("x" * 1000,)),
+        GenerationOptions(shared_prefix=True),
     ],
 )
 def test_what_cannot_be_used_is_refused_and_the_server_lives(client: StudentClient, options: GenerationOptions) -> None:

@@ -42,6 +42,7 @@ def student_lm(
     token: str | None = None,
     ca: Path | None = None,
     role_grammar: str | None = None,
+    shared_prefix: bool = False,
     deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
     **settings: Any,
 ) -> dspy.LM:
@@ -49,14 +50,16 @@ def student_lm(
 
     The model's name is `stillhouse/sha256:HEX`, so that caches and logs keyed by it never mix two students; an answer
     by another model than the one found here is refused. `role_grammar` names a role: answers to its prompts, under any
-    instructions, are held to its grammar, other answers are not. `settings` are those of `dspy.LM` (temperature,
-    max_tokens, cache, num_retries, ...). Raises the errors of `stillhouse.errors` where the student cannot be reached.
+    instructions, are held to its grammar, other answers are not. `shared_prefix` is for many rows at a time: their
+    instructions and demos are read once for all slots. `settings` are those of `dspy.LM` (temperature, max_tokens,
+    cache, num_retries, ...). Raises the errors of `stillhouse.errors` where the student cannot be reached.
     """
     client = StudentClient(address, token=token, ca=ca)
     engine = StudentEngine(
         client,
         model_sha256=client.info().model.sha256,
         role=load_role(role_grammar) if role_grammar else None,
+        shared_prefix=shared_prefix,
         deadline_seconds=deadline_seconds,
     )
     return dspy.LM(engine.model, engine=engine, async_engine=AsyncStudentEngine(engine), **settings)
@@ -74,12 +77,14 @@ class StudentEngine:
         *,
         model_sha256: str,
         role: Role | None = None,
+        shared_prefix: bool = False,
         deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
     ) -> None:
         """`model_sha256` is the student that must answer; answers to prompts of `role` are held to its grammar."""
         self._client = client
         self._sha256 = model_sha256
         self._role = role
+        self._shared_prefix = shared_prefix
         self._deadline_seconds = deadline_seconds
         held = f"/{role.name}-grammar-{role.version}" if role is not None else ""
         self.model = f"stillhouse/sha256:{model_sha256}{held}"
@@ -121,7 +126,8 @@ class StudentEngine:
         self._client.close()
 
     def _question(self, request: lm15.Request) -> tuple[list[Message], GenerationOptions]:
-        messages, options = request_messages(request), _options(request)
+        messages = request_messages(request)
+        options = replace(_options(request), shared_prefix=self._shared_prefix)
         if self._role is not None and options.json_schema is None:
             inputs = self._role.inputs_of(messages)
             if inputs is not None:
@@ -134,6 +140,7 @@ class StudentEngine:
             "address": self._client.address,
             "model_sha256": self._sha256,
             "role_grammar": self._role.name if self._role is not None else None,
+            "shared_prefix": self._shared_prefix,
             "deadline_seconds": self._deadline_seconds,
         }
 
@@ -144,6 +151,7 @@ class StudentEngine:
             StudentClient(state["address"]),
             model_sha256=state["model_sha256"],
             role=load_role(state["role_grammar"]) if state.get("role_grammar") else None,
+            shared_prefix=state.get("shared_prefix", False),
             deadline_seconds=state["deadline_seconds"],
         )
 

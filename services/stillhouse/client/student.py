@@ -55,6 +55,8 @@ class GenerationOptions:
     repetition_penalty: float | None = None
     cache_prompt: bool | None = None
     """False for reproducible evaluation."""
+    shared_prefix: bool = False
+    """Many calls to come, several at a time, have these chat messages but for the last: the server reads them once."""
     role_grammar: RolePrompt | None = None
     json_schema: str | None = None
     """JSON text."""
@@ -195,6 +197,7 @@ def _request(prompt: Prompt, options: GenerationOptions | None) -> pb.GenerateRe
         ),
         constraint=_constraint(given),
         cache_prompt=given.cache_prompt,
+        shared_prefix=given.shared_prefix,
     )
     if isinstance(prompt, RolePrompt):
         request.role_inputs.CopyFrom(_role_inputs(prompt))

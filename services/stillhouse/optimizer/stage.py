@@ -227,7 +227,11 @@ def _student(
                 field="model",
             )
         engine = StudentEngine(
-            client, model_sha256=info.model.sha256, role=held, deadline_seconds=settings.row_deadline_seconds
+            client,
+            model_sha256=info.model.sha256,
+            role=held,
+            shared_prefix=True,
+            deadline_seconds=settings.row_deadline_seconds,
         )
         subject = StudentSubject(engine, stopping=context.stopping, patience_seconds=settings.wait_seconds)
         yield subject, engine.model, max(info.slots, 1)

@@ -87,6 +87,21 @@ class Admission:
                 self._mean_seconds += 0.2 * (time.monotonic() - admitted - self._mean_seconds)
                 self._changed.notify_all()
 
+    @contextmanager
+    def all_slots(self) -> Iterator[bool]:
+        """Holds every slot if every slot is free and nobody waits for one; yields whether it does."""
+        with self._changed:
+            held = self._busy == 0 and not self._waiting
+            if held:
+                self._busy = self._slots
+        try:
+            yield held
+        finally:
+            if held:
+                with self._changed:
+                    self._busy -= self._slots
+                    self._changed.notify_all()
+
     def _enter(self, stop: Stop) -> None:
         ticket = object()
         with self._changed:

@@ -10,9 +10,12 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import structlog
 import xllamacpp
 
 from stillhouse.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, StillhouseError, Unavailable
@@ -24,10 +27,12 @@ from stillhouse.student_inference.constraint import PROBE_ANSWER, Constraint
 from stillhouse.student_inference.gguf_header import GgufHeader, read_header
 from stillhouse.student_inference.hardware import requested_layers
 from stillhouse.student_inference.listener import Listener
-from stillhouse.student_inference.llama import start_llama
+from stillhouse.student_inference.llama import slot_folder, start_llama
 from stillhouse.student_inference.model_file import ModelFile
 from stillhouse.student_inference.sampling import Sampling
+from stillhouse.student_inference.shared_prefixes import SharedPrefixes
 
+_log = structlog.get_logger("stillhouse.student_inference")
 _POLL_SECONDS = 0.25
 _PROBES_REMEMBERED = 1024
 _LONGEST_JSON_TOKEN = 6
@@ -42,6 +47,8 @@ class Question:
     sampling: Sampling = field(default_factory=Sampling)
     constraint: Constraint | None = None
     cache_prompt: bool = True
+    shared: str = ""
+    """What many prompts to come begin with, this one too."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,15 @@ class Engine:
     def __init__(self, model: ModelFile, config: EngineConfig) -> None:
         """Loads the model, which may take minutes. Raises FailedPrecondition where llama.cpp refuses it."""
         header = read_header(model.path)
-        self._llama, port, key = start_llama(model.path, header, config)
+        self._slot_folder = slot_folder(config)
+        self._llama, port, key = start_llama(model.path, header, config, self._slot_folder)
         self._listener = Listener(port, key)
         self.http_port = port
         self.admission = Admission(config.parallel, config.queue)
         self.on_usage: Callable[[Usage], None] = lambda _usage: None
         """Hears of every answer that came to its end."""
         self._probed: set[str] = set()
+        self._prefixes = SharedPrefixes()
         self._alphabet = Alphabet(header)
         self.facts = self._read_facts(header, model, min(requested_layers(config.gpu_layers), header.layers + 1))
 
@@ -113,6 +122,8 @@ class Engine:
         """
         if question.constraint is not None:
             self._alphabet.check(question.constraint.characters)
+        if question.shared:
+            self._prefixes.read_once(question.shared, lambda: self._read_for_all_slots(question.shared, stop), stop)
         with self.admission.slot(stop) as queue_seconds:
             if question.constraint is not None and question.constraint.probe:
                 self._probe(question.constraint, stop)
@@ -132,7 +143,30 @@ class Engine:
         if len(self._probed) < _PROBES_REMEMBERED:
             self._probed.add(constraint.probe)
 
+    def _read_for_all_slots(self, shared: str, stop: Stop) -> bool:
+        """Whether it was read: not while a slot is busy, nor where there is only one."""
+        first, *others = range(self.facts.slots)
+        question = Question(shared, Sampling(max_tokens=1))
+        with self.admission.all_slots() as held:
+            if not (held and others and self._slot_folder):
+                return False
+            request = {**_request(question, self.facts.context_tokens), "id_slot": first}
+            with closing(self._chunks(request, stop)) as chunks:
+                list(_pieces(chunks, question, 0.0))
+            try:
+                self._listener.copy_slot(first, others, Path(self._slot_folder.name))
+            except FailedPrecondition as exc:
+                _log.warning("each slot reads its prompt itself", reason=exc.message)
+        return True
+
     def _generate(self, question: Question, stop: Stop, queue_seconds: float) -> Iterator[Piece]:
+        with closing(self._chunks(_request(question, self.facts.context_tokens), stop)) as chunks:
+            usage = yield from _pieces(chunks, question, queue_seconds)
+        if usage is not None:
+            self.on_usage(usage)
+
+    def _chunks(self, request: Mapping[str, object], stop: Stop) -> Generator[Mapping[str, Any]]:
+        """What llama.cpp says to a request until it has ended it. Raises Cancelled and DeadlineExceeded."""
         chunks: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         closed = threading.Event()
 
@@ -142,7 +176,7 @@ class Engine:
 
         def work() -> None:
             try:
-                self._llama.handle_completions(_request(question, self.facts.context_tokens), receive)
+                self._llama.handle_completions(request, receive)
             except Exception as exc:
                 chunks.put({"error": {"code": 500, "message": str(exc)}})
             finally:
@@ -151,9 +185,16 @@ class Engine:
         worker = threading.Thread(target=work, name="generation", daemon=True)
         worker.start()
         try:
-            usage = yield from _pieces(chunks, question, stop, queue_seconds)
-            if usage is not None:
-                self.on_usage(usage)
+            while True:
+                try:
+                    chunk = chunks.get(timeout=_POLL_SECONDS)
+                except queue.Empty:
+                    stop.raise_if_set("the model answered")
+                    continue
+                stop.raise_if_set("the model answered")
+                if chunk is None:
+                    return
+                yield chunk
         finally:
             # The slot is free only once llama.cpp has let go of it: after the token or the part of a prompt in work.
             closed.set()
@@ -190,19 +231,11 @@ def _request(question: Question, context_tokens: int) -> Mapping[str, object]:
 
 
 def _pieces(
-    chunks: queue.SimpleQueue[Mapping[str, Any] | None], question: Question, stop: Stop, queue_seconds: float
+    chunks: Iterator[Mapping[str, Any]], question: Question, queue_seconds: float
 ) -> Generator[Piece, None, Usage | None]:
     """The answer; what it took is returned."""
     kept: list[str] | None = [] if question.constraint is not None and question.constraint.is_json else None
-    while True:
-        try:
-            chunk = chunks.get(timeout=_POLL_SECONDS)
-        except queue.Empty:
-            stop.raise_if_set("the model answered")
-            continue
-        stop.raise_if_set("the model answered")
-        if chunk is None:
-            raise Unavailable("llama.cpp ended the answer early; is the server shutting down?")
+    for chunk in chunks:
         if "error" in chunk:
             raise _error(chunk["error"], question)
         if "prompt_progress" in chunk:
@@ -216,6 +249,7 @@ def _pieces(
             yield piece
         if piece.finish:
             return piece.usage
+    raise Unavailable("llama.cpp ended the answer early; is the server shutting down?")
 
 
 def _piece(chunk: Mapping[str, Any], queue_seconds: float) -> Piece:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import FailedPrecondition, InvalidArgument, Unavailable
@@ -46,6 +47,24 @@ class Listener:
                 raise FailedPrecondition(f"llama.cpp's listener answers {path} with {status}: {_complaint(answer)}")
             found.update(answer)
         return {**found, **found["data"][0]["meta"]}
+
+    def copy_slot(self, slot: int, others: Sequence[int], folder: Path) -> None:
+        """Has other slots hold what this one holds, by way of a file. All of them are idle.
+
+        Raises FailedPrecondition with llama.cpp's complaint: no room in the folder, say.
+        """
+        file = folder / "slot"
+        try:
+            self._slot(slot, "save", file.name)
+            for other in others:
+                self._slot(other, "restore", file.name)
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _slot(self, slot: int, action: str, name: str) -> None:
+        status, answer = self._call("POST", f"/slots/{slot}?action={action}", {"filename": name})
+        if status != http.client.OK:
+            raise FailedPrecondition(f"llama.cpp cannot {action} slot {slot}: {_complaint(answer)}")
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Mapping[str, Any]]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_TIMEOUT_SECONDS)

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,12 +25,28 @@ _BLOCK = 32
 """Numbers that share a scale in ggml's Q8_0."""
 
 
-def start_llama(path: Path, header: GgufHeader, config: EngineConfig) -> tuple[Any, int, str]:
+def slot_folder(config: EngineConfig) -> TemporaryDirectory[str] | None:
+    """Where one slot is put down for the others to take it up. None where it can't be made, or where others than this
+    process may call the listener, which would let them write there.
+    """
+    if config.http_port is not None:
+        return None
+    try:
+        return TemporaryDirectory(prefix="stillhouse-slots-")
+    except OSError:
+        return None
+
+
+def start_llama(
+    path: Path, header: GgufHeader, config: EngineConfig, slots: TemporaryDirectory[str] | None
+) -> tuple[Any, int, str]:
     """The xllamacpp server, the port of its HTTP listener and that listener's key.
 
     Raises FailedPrecondition: the HTTP port is in use, or llama.cpp does not load the file.
     """
     parameters = server_parameters(path, header, config)
+    if slots is not None:
+        parameters.slot_save_path = f"{slots.name}/"
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if config.http_port:
         _check_port(config.http_host, config.http_port)
@@ -68,7 +85,7 @@ def server_parameters(path: Path, header: GgufHeader, config: EngineConfig) -> A
             parameters.cache_type_k = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     parameters.fit_params = False
     parameters.verbosity = 1
-    # The prompts of others are not kept in memory beside the slots, and slots are neither shown nor saved.
+    # The prompts of others are not kept in memory beside the slots, and slots are not shown.
     parameters.cache_ram_mib = 0
     parameters.cache_idle_slots = False
     parameters.endpoint_slots = False

@@ -17,6 +17,7 @@ from stillhouse.student_inference.constraint import Constraint
 from stillhouse.student_inference.engine import Engine, Piece, Question
 from stillhouse.student_inference.model_file import ModelFile
 from stillhouse.student_inference.sampling import Sampling
+from stillhouse.student_inference.shared_prefixes import common_beginning
 from stillhouse.v1 import artifact_pb2, student_inference_pb2, student_inference_pb2_grpc
 
 MAX_PROMPT_BYTES = 1 << 20
@@ -95,11 +96,13 @@ class StudentServicer(student_inference_pb2_grpc.StudentInferenceServiceServicer
         stop = Stop(deadline_seconds=context.time_remaining())
         if not context.add_callback(stop.cancel):
             stop.cancel()
+        prompt = _prompt(engine, request)
         question = Question(
-            prompt=_prompt(engine, request),
+            prompt=prompt,
             sampling=_sampling(request.sampling),
             constraint=_constraint(request.constraint),
             cache_prompt=request.cache_prompt if request.HasField("cache_prompt") else True,
+            shared=_shared(engine, request, prompt),
         )
         yield from engine.stream(question, stop)
 
@@ -131,6 +134,17 @@ def _prompt(engine: Engine, request: student_inference_pb2.GenerateRequest) -> s
     if kind == "chat":
         return engine.render(_messages(request.chat))
     raise InvalidArgument("the request has no prompt: set role_inputs, chat or text", field="prompt")
+
+
+def _shared(engine: Engine, request: student_inference_pb2.GenerateRequest, prompt: str) -> str:
+    if not request.shared_prefix:
+        return ""
+    if request.WhichOneof("prompt") != "chat":
+        raise InvalidArgument(
+            "only chat messages have a shared prefix; text and role_inputs don't", field="shared_prefix"
+        )
+    *shared, last = _messages(request.chat)
+    return common_beginning(prompt, engine.render([*shared, Message(last.role, "")]))
 
 
 def _messages(chat: student_inference_pb2.ChatMessages) -> list[Message]:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from stillhouse.v1 import artifact_pb2 as stillhouse_dot_v1_dot_artifact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%stillhouse/v1/student_inference.proto\x12\rstillhouse.v1\x1a\x1cstillhouse/v1/artifact.proto\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\x80\x01\n\nRoleInputs\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x35\n\x06inputs\x18\x02 \x03(\x0b\x32%.stillhouse.v1.RoleInputs.InputsEntry\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x0c\x43hatMessages\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.stillhouse.v1.ChatMessage\"\xee\x02\n\x12SamplingParameters\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\t \x01(\x01H\x07\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x15\n\x13_repetition_penalty\"\x82\x01\n\nConstraint\x12\x31\n\x0crole_grammar\x18\x01 \x01(\x0b\x32\x19.stillhouse.v1.RoleInputsH\x00\x12\x15\n\x0bjson_schema\x18\x02 \x01(\tH\x00\x12\x0f\n\x05regex\x18\x03 \x01(\tH\x00\x12\x11\n\x07grammar\x18\x04 \x01(\tH\x00\x42\x06\n\x04kind\"\x9a\x02\n\x0fGenerateRequest\x12\x30\n\x0brole_inputs\x18\x01 \x01(\x0b\x32\x19.stillhouse.v1.RoleInputsH\x00\x12+\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x1b.stillhouse.v1.ChatMessagesH\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x33\n\x08sampling\x18\x04 \x01(\x0b\x32!.stillhouse.v1.SamplingParameters\x12-\n\nconstraint\x18\x05 \x01(\x0b\x32\x19.stillhouse.v1.Constraint\x12\x19\n\x0c\x63\x61\x63he_prompt\x18\x06 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06promptB\x0f\n\r_cache_prompt\"\x9b\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x15\n\rcached_tokens\x18\x03 \x01(\x05\x12\x15\n\rqueue_seconds\x18\x04 \x01(\x01\x12\x16\n\x0eprompt_seconds\x18\x05 \x01(\x01\x12\x1a\n\x12\x63ompletion_seconds\x18\x06 \x01(\x01\"\x8f\x01\n\x10GenerateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x32\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1b.stillhouse.v1.FinishReason\x12#\n\x05usage\x18\x03 \x01(\x0b\x32\x14.stillhouse.v1.Usage\x12\x14\n\x0cmodel_sha256\x18\x04 \x01(\t\"H\n\x15StreamGenerateRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.stillhouse.v1.GenerateRequest\"\x95\x01\n\x16StreamGenerateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x32\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1b.stillhouse.v1.FinishReason\x12#\n\x05usage\x18\x03 \x01(\x0b\x32\x14.stillhouse.v1.Usage\x12\x14\n\x0cmodel_sha256\x18\x04 \x01(\t\"\x15\n\x13GetModelInfoRequest\"\xe9\x01\n\x14GetModelInfoResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\x05\x12\x12\n\nparameters\x18\x05 \x01(\x03\x12\x14\n\x0cquantization\x18\x06 \x01(\t\x12\x15\n\rchat_template\x18\x07 \x01(\t\x12\x12\n\ngpu_layers\x18\x08 \x01(\x05\x12\x19\n\x11llama_cpp_version\x18\t \x01(\t*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x32\xa0\x02\n\x17StudentInferenceService\x12K\n\x08Generate\x12\x1e.stillhouse.v1.GenerateRequest\x1a\x1f.stillhouse.v1.GenerateResponse\x12_\n\x0eStreamGenerate\x12$.stillhouse.v1.StreamGenerateRequest\x1a%.stillhouse.v1.StreamGenerateResponse0\x01\x12W\n\x0cGetModelInfo\x12\".stillhouse.v1.GetModelInfoRequest\x1a#.stillhouse.v1.GetModelInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%stillhouse/v1/student_inference.proto\x12\rstillhouse.v1\x1a\x1cstillhouse/v1/artifact.proto\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\x80\x01\n\nRoleInputs\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x35\n\x06inputs\x18\x02 \x03(\x0b\x32%.stillhouse.v1.RoleInputs.InputsEntry\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x0c\x43hatMessages\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.stillhouse.v1.ChatMessage\"\xee\x02\n\x12SamplingParameters\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\t \x01(\x01H\x07\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penaltyB\x15\n\x13_repetition_penalty\"\x82\x01\n\nConstraint\x12\x31\n\x0crole_grammar\x18\x01 \x01(\x0b\x32\x19.stillhouse.v1.RoleInputsH\x00\x12\x15\n\x0bjson_schema\x18\x02 \x01(\tH\x00\x12\x0f\n\x05regex\x18\x03 \x01(\tH\x00\x12\x11\n\x07grammar\x18\x04 \x01(\tH\x00\x42\x06\n\x04kind\"\xb1\x02\n\x0fGenerateRequest\x12\x30\n\x0brole_inputs\x18\x01 \x01(\x0b\x32\x19.stillhouse.v1.RoleInputsH\x00\x12+\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x1b.stillhouse.v1.ChatMessagesH\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x33\n\x08sampling\x18\x04 \x01(\x0b\x32!.stillhouse.v1.SamplingParameters\x12-\n\nconstraint\x18\x05 \x01(\x0b\x32\x19.stillhouse.v1.Constraint\x12\x19\n\x0c\x63\x61\x63he_prompt\x18\x06 \x01(\x08H\x01\x88\x01\x01\x12\x15\n\rshared_prefix\x18\x07 \x01(\x08\x42\x08\n\x06promptB\x0f\n\r_cache_prompt\"\x9b\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x15\n\rcached_tokens\x18\x03 \x01(\x05\x12\x15\n\rqueue_seconds\x18\x04 \x01(\x01\x12\x16\n\x0eprompt_seconds\x18\x05 \x01(\x01\x12\x1a\n\x12\x63ompletion_seconds\x18\x06 \x01(\x01\"\x8f\x01\n\x10GenerateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x32\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1b.stillhouse.v1.FinishReason\x12#\n\x05usage\x18\x03 \x01(\x0b\x32\x14.stillhouse.v1.Usage\x12\x14\n\x0cmodel_sha256\x18\x04 \x01(\t\"H\n\x15StreamGenerateRequest\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.stillhouse.v1.GenerateRequest\"\x95\x01\n\x16StreamGenerateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x32\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1b.stillhouse.v1.FinishReason\x12#\n\x05usage\x18\x03 \x01(\x0b\x32\x14.stillhouse.v1.Usage\x12\x14\n\x0cmodel_sha256\x18\x04 \x01(\t\"\x15\n\x13GetModelInfoRequest\"\xe9\x01\n\x14GetModelInfoResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.stillhouse.v1.Artifact\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\x05\x12\x12\n\nparameters\x18\x05 \x01(\x03\x12\x14\n\x0cquantization\x18\x06 \x01(\t\x12\x15\n\rchat_template\x18\x07 \x01(\t\x12\x12\n\ngpu_layers\x18\x08 \x01(\x05\x12\x19\n\x11llama_cpp_version\x18\t \x01(\t*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x32\xa0\x02\n\x17StudentInferenceService\x12K\n\x08Generate\x12\x1e.stillhouse.v1.GenerateRequest\x1a\x1f.stillhouse.v1.GenerateResponse\x12_\n\x0eStreamGenerate\x12$.stillhouse.v1.StreamGenerateRequest\x1a%.stillhouse.v1.StreamGenerateResponse0\x01\x12W\n\x0cGetModelInfo\x12\".stillhouse.v1.GetModelInfoRequest\x1a#.stillhouse.v1.GetModelInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ROLEINPUTS_INPUTSENTRY']._loaded_options = None
   _globals['_ROLEINPUTS_INPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_FINISHREASON']._serialized_start=1901
-  _globals['_FINISHREASON']._serialized_end=1996
+  _globals['_FINISHREASON']._serialized_start=1924
+  _globals['_FINISHREASON']._serialized_end=2019
   _globals['_CHATMESSAGE']._serialized_start=86
   _globals['_CHATMESSAGE']._serialized_end=130
   _globals['_ROLEINPUTS']._serialized_start=133
@@ -49,19 +49,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONSTRAINT']._serialized_start=695
   _globals['_CONSTRAINT']._serialized_end=825
   _globals['_GENERATEREQUEST']._serialized_start=828
-  _globals['_GENERATEREQUEST']._serialized_end=1110
-  _globals['_USAGE']._serialized_start=1113
-  _globals['_USAGE']._serialized_end=1268
-  _globals['_GENERATERESPONSE']._serialized_start=1271
-  _globals['_GENERATERESPONSE']._serialized_end=1414
-  _globals['_STREAMGENERATEREQUEST']._serialized_start=1416
-  _globals['_STREAMGENERATEREQUEST']._serialized_end=1488
-  _globals['_STREAMGENERATERESPONSE']._serialized_start=1491
-  _globals['_STREAMGENERATERESPONSE']._serialized_end=1640
-  _globals['_GETMODELINFOREQUEST']._serialized_start=1642
-  _globals['_GETMODELINFOREQUEST']._serialized_end=1663
-  _globals['_GETMODELINFORESPONSE']._serialized_start=1666
-  _globals['_GETMODELINFORESPONSE']._serialized_end=1899
-  _globals['_STUDENTINFERENCESERVICE']._serialized_start=1999
-  _globals['_STUDENTINFERENCESERVICE']._serialized_end=2287
+  _globals['_GENERATEREQUEST']._serialized_end=1133
+  _globals['_USAGE']._serialized_start=1136
+  _globals['_USAGE']._serialized_end=1291
+  _globals['_GENERATERESPONSE']._serialized_start=1294
+  _globals['_GENERATERESPONSE']._serialized_end=1437
+  _globals['_STREAMGENERATEREQUEST']._serialized_start=1439
+  _globals['_STREAMGENERATEREQUEST']._serialized_end=1511
+  _globals['_STREAMGENERATERESPONSE']._serialized_start=1514
+  _globals['_STREAMGENERATERESPONSE']._serialized_end=1663
+  _globals['_GETMODELINFOREQUEST']._serialized_start=1665
+  _globals['_GETMODELINFOREQUEST']._serialized_end=1686
+  _globals['_GETMODELINFORESPONSE']._serialized_start=1689
+  _globals['_GETMODELINFORESPONSE']._serialized_end=1922
+  _globals['_STUDENTINFERENCESERVICE']._serialized_start=2022
+  _globals['_STUDENTINFERENCESERVICE']._serialized_end=2310
 # @@protoc_insertion_point(module_scope)

@@ -249,10 +249,15 @@ class GenerateRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     CONSTRAINT_FIELD_NUMBER: _builtins.int
     CACHE_PROMPT_FIELD_NUMBER: _builtins.int
+    SHARED_PREFIX_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Text that is tokenized as it is, without a chat template."""
     cache_prompt: _builtins.bool
     """False for reproducible evaluation: the prefix cache is not read. Absent: true."""
+    shared_prefix: _builtins.bool
+    """Many requests to come have this chat's messages but for the last: the first such request has them read once, for
+    all slots that are free then. For one caller's parallel calls; the free slots forget what they held.
+    """
     @_builtins.property
     def role_inputs(self) -> Global___RoleInputs: ...
     @_builtins.property
@@ -270,10 +275,11 @@ class GenerateRequest(_message.Message):
         sampling: Global___SamplingParameters | None = ...,
         constraint: Global___Constraint | None = ...,
         cache_prompt: _builtins.bool | None = ...,
+        shared_prefix: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_prompt", b"_cache_prompt", "cache_prompt", b"cache_prompt", "chat", b"chat", "constraint", b"constraint", "prompt", b"prompt", "role_inputs", b"role_inputs", "sampling", b"sampling", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_prompt", b"_cache_prompt", "cache_prompt", b"cache_prompt", "chat", b"chat", "constraint", b"constraint", "prompt", b"prompt", "role_inputs", b"role_inputs", "sampling", b"sampling", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_prompt", b"_cache_prompt", "cache_prompt", b"cache_prompt", "chat", b"chat", "constraint", b"constraint", "prompt", b"prompt", "role_inputs", b"role_inputs", "sampling", b"sampling", "shared_prefix", b"shared_prefix", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_prompt: _TypeAlias = _typing.Literal["cache_prompt"]  # noqa: Y015
     _WhichOneofArgType__cache_prompt: _TypeAlias = _typing.Literal["_cache_prompt", b"_cache_prompt"]  # noqa: Y015

@@ -61,6 +61,15 @@ def request(messages: Sequence[Message], **config: Any) -> lm15.Request:
     return lm15.Request(model="m", messages=made, system=system, config=lm15.Config(**config))
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_rows_of_an_evaluation_share_what_they_begin_with_where_it_is_said(*, shared: bool) -> None:
+    client: Any = KeptOptions()
+    asked = StudentEngine(client, model_sha256=SHA256, shared_prefix=shared)
+    asked.complete(request(ROLE.messages(INPUTS)))
+    assert [options.shared_prefix for options in client.options] == [shared]
+    assert StudentEngine.load_state(asked.dump_state()).dump_state()["shared_prefix"] is shared
+
+
 DEMO = {**INPUTS, **dict.fromkeys(ROLE.output_fields, "key: value")}
 
 

@@ -69,6 +69,20 @@ def test_a_cancelled_request_leaves_the_queue() -> None:
         assert admission.waiting == 0
 
 
+def test_all_slots_are_held_only_where_nobody_holds_one() -> None:
+    admission = Admission(slots=3, queue=3)
+    with admission.slot(Stop()), admission.all_slots() as held:
+        assert (held, admission.busy) == (False, 1)
+    with admission.all_slots() as held:
+        assert (held, admission.busy) == (True, 3)
+        with pytest.raises(DeadlineExceeded), admission.slot(Stop(deadline_seconds=0.05)):
+            pass
+        with admission.all_slots() as again:
+            assert not again
+    with admission.slot(Stop()) as waited:
+        assert (waited < 1, admission.busy) == (True, 1)
+
+
 def test_a_deadline_ends_the_wait() -> None:
     admission = Admission(slots=1, queue=1)
     with admission.slot(Stop()), pytest.raises(DeadlineExceeded), admission.slot(Stop(deadline_seconds=0.05)):
