@@ -153,7 +153,8 @@ def test_a_stopped_job_has_kept_its_answers(store: Store, tmp_path: Path, stop: 
         job = start_job("stillhouse.optimizer", request_for(store, server.address), tmp_path)
         wait_until(lambda: len(student.requests) > 3, "the baseline is under way")
         job.send_signal(stop)
-        threading.Timer(0.5, held.set).start()
+        # Time for the job to hear the signal on a busy machine; then it keeps what is being answered.
+        threading.Timer(4, held.set).start()
         assert job.wait(timeout=60) == code, said(tmp_path)
     assert 3 <= len(kept_answers(store)) <= len(student.requests) <= 6
 
