@@ -57,15 +57,21 @@ TARGETS = {LOCAL: 10.0, PLAIN: 1.0}
 
 
 @contextmanager
-def student(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """The gRPC address and the HTTP port of a student that is started for this arm; its key is in the environment."""
+def student(options: argparse.Namespace, *, http: bool) -> Iterator[tuple[str, str]]:
+    """The gRPC address and the HTTP port of a student that is started for this arm; its key is in the environment.
+
+    Only plain DSPy needs the port: a server that offers it lets no prompts share what they begin with.
+    """
     from stillhouse.cli.models import ModelFile, ServerOptions, local_server
     from stillhouse.client.student import StudentClient
     from stillhouse.client.waiting import wait_until_ready
     from stillhouse.rpc.subprocesses import free_port
 
-    os.environ["STILLHOUSE_HTTP_PORT"] = port = str(free_port())
-    os.environ["STILLHOUSE_HTTP_KEY"] = secrets.token_urlsafe(16)
+    os.environ.pop("STILLHOUSE_HTTP_PORT", None)
+    port = ""
+    if http:
+        os.environ["STILLHOUSE_HTTP_PORT"] = port = str(free_port())
+        os.environ["STILLHOUSE_HTTP_KEY"] = secrets.token_urlsafe(16)
     server = ServerOptions(parallel=options.slots, context_tokens=options.context)
     with local_server(ModelFile(options.model), server) as (address, check):
         with StudentClient(address) as client:
@@ -117,7 +123,7 @@ def speed(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for number, arm in enumerate(options.order):
         name, own = f"{number}-{arm}", replace(work, arm=arm)
         if arm in (STUDENT, PLAIN):
-            with student(options) as (address, port):
+            with student(options, http=arm == PLAIN) as (address, port):
                 measured = measure_apart(replace(own, address=address, http_port=port), name)
             runs.append(run_figures(arm, measured))
         else:

@@ -80,6 +80,7 @@ def test_the_service_streams_progress_and_then_a_program_with_its_metadata(
     assert (metadata["trainset_size"], metadata["valset_size"]) == (3, 5)
     assert len(metadata["trials"]) == result.trials
     assert result.calls == len(student.requests)
+    assert all(asked.shared_prefix for asked in student.requests)
 
 
 def test_only_the_roles_own_prompts_are_held_to_its_grammar(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ from student_server import free_port, student_server
 SLOTS = 3
 EXACT = GenerationOptions(cache_prompt=False, max_tokens=24)
 SHARED = GenerationOptions(shared_prefix=True, max_tokens=24)
+UNTOLD = replace(SHARED, shared_prefix=False)
+
+
+@dataclass(frozen=True)
+class Served:
+    client: StudentClient
+    temporary: Path
+    log: Path
 
 
 def prompts(beginning: str) -> list[list[Message]]:
@@ -25,22 +34,30 @@ def prompts(beginning: str) -> list[list[Message]]:
     return [[system, Message("user", f"{name} says hello to the others")] for name in "ABC"]
 
 
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("student")
+@contextmanager
+def serving(folder: Path, *flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """A server of the tiny model that puts its slots down in a folder of its own."""
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    server = student_server(
+        str(tiny_gguf(folder)),
+        folder,
+        *("--parallel", str(SLOTS), "--context", "4096", *flags),
+        environment={"TMPDIR": str(temporary), **(environment or {})},
+    )
+    with server as started, StudentClient(started.address) as client:
+        yield Served(client, temporary, started.errors)
 
 
 @pytest.fixture(scope="module")
-def client(scratch: Path) -> Iterator[StudentClient]:
-    flags = ("--parallel", str(SLOTS), "--context", "4096")
-    (scratch / "tmp").mkdir()
-    with (
-        student_server(
-            str(tiny_gguf(scratch)), scratch, *flags, environment={"TMPDIR": str(scratch / "tmp")}
-        ) as server,
-        StudentClient(server.address) as connected,
-    ):
-        yield connected
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("student")) as started:
+        yield started
+
+
+@pytest.fixture
+def client(served: Served) -> StudentClient:
+    return served.client
 
 
 def ask_at_once(
@@ -50,19 +67,28 @@ def ask_at_once(
         return list(threads.map(lambda question: client.generate(question, options), questions))
 
 
-def test_what_parallel_prompts_begin_with_is_read_once_for_all_slots(client: StudentClient, scratch: Path) -> None:
+def test_what_parallel_prompts_begin_with_is_read_once_for_all_slots(served: Served) -> None:
     questions = prompts("Read this. ")
 
-    answers = ask_at_once(client, questions, SHARED)
+    answers = ask_at_once(served.client, questions, SHARED)
 
     assert [answer.prompt_tokens - answer.cached_tokens < 50 < answer.cached_tokens for answer in answers] == [True] * 3
-    assert [answer.text for answer in answers] == [client.generate(question, EXACT).text for question in questions]
-    assert [path for path in (scratch / "tmp").rglob("*") if path.is_file()] == []
+    assert [answer.text for answer in answers] == [
+        served.client.generate(question, EXACT).text for question in questions
+    ]
+    assert [path for path in served.temporary.rglob("*") if path.is_file()] == []
 
 
-def test_without_being_told_each_slot_reads_it(client: StudentClient) -> None:
-    answers = ask_at_once(client, prompts("Read that. "), replace(SHARED, shared_prefix=False))
-    assert sum(answer.cached_tokens < 50 for answer in answers) > 1
+@pytest.mark.parametrize(
+    "options", [UNTOLD, replace(SHARED, cache_prompt=False)], ids=["not told to share", "not to be kept"]
+)
+def test_other_slots_hold_only_what_they_were_told_to_keep(client: StudentClient, options: GenerationOptions) -> None:
+    first, second, _ = prompts(f"Read that, {options.shared_prefix}. ")
+    client.generate(first, options)
+    stream = client.stream(first, replace(UNTOLD, max_tokens=400))
+    next(stream)
+    assert client.generate(second, UNTOLD).cached_tokens < 50
+    assert len(list(stream)) > 1
 
 
 def test_a_server_that_is_busy_answers_and_loses_nothing(client: StudentClient) -> None:
@@ -89,27 +115,18 @@ def test_a_beginning_that_does_not_fit_is_refused_as_its_prompt_is(client: Stude
 
 def test_where_slots_cannot_be_put_down_each_reads_its_prompt(tmp_path: Path) -> None:
     questions = prompts("Read this. ")
-    flags = ("--parallel", str(SLOTS), "--context", "4096")
-    (tmp_path / "tmp").mkdir()
-    with (
-        student_server(
-            str(tiny_gguf(tmp_path)), tmp_path, *flags, environment={"TMPDIR": str(tmp_path / "tmp")}
-        ) as server,
-        StudentClient(server.address) as client,
-    ):
-        for folder in (tmp_path / "tmp").iterdir():
+    with serving(tmp_path) as served:
+        for folder in served.temporary.iterdir():
             folder.rmdir()
-        answers = ask_at_once(client, questions, SHARED)
-        assert [answer.text for answer in answers] == [client.generate(question, EXACT).text for question in questions]
+        answers = ask_at_once(served.client, questions, SHARED)
+        assert [answer.text for answer in answers] == [
+            served.client.generate(question, EXACT).text for question in questions
+        ]
+        assert served.log.read_text().count("each slot reads its prompt itself") == 1
 
 
 def test_a_listener_that_others_may_call_has_no_slots_put_down(tmp_path: Path) -> None:
-    flags = ("--parallel", str(SLOTS), "--context", "4096", "--http-port", str(free_port()))
-    (tmp_path / "tmp").mkdir()
-    environment = {"TMPDIR": str(tmp_path / "tmp"), "STILLHOUSE_HTTP_KEY": "a key for tests"}
-    with (
-        student_server(str(tiny_gguf(tmp_path)), tmp_path, *flags, environment=environment) as server,
-        StudentClient(server.address) as client,
-    ):
-        assert len(ask_at_once(client, prompts("Read this. "), SHARED)) == SLOTS
-        assert list((tmp_path / "tmp").iterdir()) == []
+    environment = {"STILLHOUSE_HTTP_KEY": "a key for tests"}
+    with serving(tmp_path, "--http-port", str(free_port()), environment=environment) as served:
+        assert len(ask_at_once(served.client, prompts("Read this. "), SHARED)) == SLOTS
+        assert list(served.temporary.iterdir()) == []

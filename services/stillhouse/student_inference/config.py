@@ -143,7 +143,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu-layers", metavar="N", help="layers on the GPU (all, where there is one)")
     parser.add_argument("--http-host", help="where the OpenAI-compatible listener listens (127.0.0.1)")
     parser.add_argument(
-        "--http-port", metavar="P", help="offer llama.cpp's OpenAI-compatible listener; its key is STILLHOUSE_HTTP_KEY"
+        "--http-port",
+        metavar="P",
+        help="offer llama.cpp's OpenAI-compatible listener; its key is STILLHOUSE_HTTP_KEY. Parallel prompts share "
+        "nothing then: each slot reads its own",
     )
     add_server_arguments(parser)
     return parser

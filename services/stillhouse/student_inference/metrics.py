@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 
-from stillhouse.student_inference.engine import Engine, Usage
+from stillhouse.student_inference.completion import Usage
+from stillhouse.student_inference.engine import Engine
 
 
 def measure(engine: Engine, model_sha256: str, registry: CollectorRegistry) -> None:

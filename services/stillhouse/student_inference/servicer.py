@@ -5,7 +5,7 @@ Wired by `__main__`; errors travel as exceptions to the server's interceptor. It
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import grpc
 
@@ -13,8 +13,9 @@ from stillhouse.errors import InvalidArgument, Unavailable
 from stillhouse.roles.role import Message, load_role
 from stillhouse.student_inference import constraint as constraints
 from stillhouse.student_inference.admission import Stop
+from stillhouse.student_inference.completion import Piece, Question
 from stillhouse.student_inference.constraint import Constraint
-from stillhouse.student_inference.engine import Engine, Piece, Question
+from stillhouse.student_inference.engine import Engine
 from stillhouse.student_inference.model_file import ModelFile
 from stillhouse.student_inference.sampling import Sampling
 from stillhouse.student_inference.shared_prefixes import common_beginning
@@ -96,13 +97,13 @@ class StudentServicer(student_inference_pb2_grpc.StudentInferenceServiceServicer
         stop = Stop(deadline_seconds=context.time_remaining())
         if not context.add_callback(stop.cancel):
             stop.cancel()
-        prompt = _prompt(engine, request)
+        prompt, shared = _prompt(engine, request)
         question = Question(
             prompt=prompt,
             sampling=_sampling(request.sampling),
             constraint=_constraint(request.constraint),
             cache_prompt=request.cache_prompt if request.HasField("cache_prompt") else True,
-            shared=_shared(engine, request, prompt),
+            shared=shared,
         )
         yield from engine.stream(question, stop)
 
@@ -121,30 +122,29 @@ def _usage(piece: Piece) -> student_inference_pb2.Usage | None:
     )
 
 
-def _prompt(engine: Engine, request: student_inference_pb2.GenerateRequest) -> str:
+def _prompt(engine: Engine, request: student_inference_pb2.GenerateRequest) -> tuple[str, str]:
+    """The prompt, and what it shares with others to come."""
     kind = request.WhichOneof("prompt")
+    if kind == "chat":
+        messages = _messages(request.chat)
+        prompt = engine.render(messages)
+        return prompt, _shared(engine, messages, prompt) if request.shared_prefix else ""
+    if request.shared_prefix:
+        raise InvalidArgument("only chat messages have a shared prefix", field="shared_prefix")
     if kind == "text":
         if not request.text:
             raise InvalidArgument("text is empty; a prompt has at least one character", field="text")
         _check_size("text", request.text)
-        return request.text
+        return request.text, ""
     if kind == "role_inputs":
         inputs = _inputs("role_inputs", request.role_inputs)
-        return engine.render(load_role(request.role_inputs.role).messages(inputs))
-    if kind == "chat":
-        return engine.render(_messages(request.chat))
+        return engine.render(load_role(request.role_inputs.role).messages(inputs)), ""
     raise InvalidArgument("the request has no prompt: set role_inputs, chat or text", field="prompt")
 
 
-def _shared(engine: Engine, request: student_inference_pb2.GenerateRequest, prompt: str) -> str:
-    if not request.shared_prefix:
-        return ""
-    if request.WhichOneof("prompt") != "chat":
-        raise InvalidArgument(
-            "only chat messages have a shared prefix; text and role_inputs don't", field="shared_prefix"
-        )
-    *shared, last = _messages(request.chat)
-    return common_beginning(prompt, engine.render([*shared, Message(last.role, "")]))
+def _shared(engine: Engine, messages: Sequence[Message], prompt: str) -> str:
+    *others, last = messages
+    return common_beginning(prompt, engine.render([*others, Message(last.role, "")]))
 
 
 def _messages(chat: student_inference_pb2.ChatMessages) -> list[Message]:
