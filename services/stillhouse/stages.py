@@ -35,5 +35,5 @@ BASE = StageDefinition("base", "trainer", PrepareBaseRequest, PrepareBaseResult,
 DATASET = StageDefinition("dataset", "dataset_builder", BuildDatasetRequest, BuildDatasetResult, 1)
 TRAIN = StageDefinition("train", "trainer", TrainRequest, TrainResult, 1)
 EXPORT = StageDefinition("export", "exporter", ExportRequest, ExportResult, 1)
-EVALUATE = StageDefinition("evaluate", "evaluator", EvaluateRequest, EvaluateResult, 2)
-OPTIMIZE = StageDefinition("optimize", "optimizer", OptimizeRequest, OptimizeResult, 2)
+EVALUATE = StageDefinition("evaluate", "evaluator", EvaluateRequest, EvaluateResult, 3)
+OPTIMIZE = StageDefinition("optimize", "optimizer", OptimizeRequest, OptimizeResult, 3)

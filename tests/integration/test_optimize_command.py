@@ -79,6 +79,8 @@ def test_a_student_gets_a_program_which_its_evaluation_takes(
     metadata = json.loads((tmp_path / "program" / "metadata.json").read_text())
     assert metadata["models"]["task"] == f"stillhouse/sha256:{MODEL}/product_owner-grammar-1"
     assert (metadata["trainset_size"], metadata["valset_size"]) == (4, 6)
+    assert metadata["difference"] == outcome.json["difference"]
+    assert metadata["difference"]["rows"] == 6
     assert [trial["number"] for trial in metadata["trials"]] == list(range(outcome.json["trials"]))
     assert run_leaf(capsys, "program", "show", tmp_path / "program").code == 0
 
@@ -91,6 +93,7 @@ def test_a_teacher_is_optimised_for_by_its_provider_and_name(
     outcome = optimize(*models, "--held-out", held_out, "--thinking-budget", 64)
     assert outcome.code == 0, outcome.err
     assert "own prompt" in outcome.out
+    assert "on the rows that chose the program" in outcome.out
     assert "stillhouse program show" in outcome.out
     (manifest,) = Store.open(str(tmp_path / "store")).manifests()
     request = unpack_as(manifest.request, OptimizeRequest)

@@ -14,7 +14,8 @@ from stillhouse.dataset.paired import FEWEST_ROWS
 from stillhouse.report.words import sureness
 
 if TYPE_CHECKING:
-    from stillhouse.report.differences import Compared, Comparison, Difference, TierFigures
+    from stillhouse.dataset.paired import PairedDifference
+    from stillhouse.report.differences import Compared, Comparison, TierFigures
 
 _DIFFERENCE = ("mean", "95 % interval", "wins", "ties", "losses")
 _TOO_FEW = "too few rows"
@@ -86,7 +87,7 @@ def _differing(one: Compared) -> list[str]:
     return [escape(one.name), *_of(difference), reading]
 
 
-def _of(difference: Difference | None) -> Sequence[str]:
+def _of(difference: PairedDifference | None) -> Sequence[str]:
     """The cells of a difference; only the baseline has none."""
     if difference is None:
         return ["-"] * len(_DIFFERENCE)
@@ -95,7 +96,7 @@ def _of(difference: Difference | None) -> Sequence[str]:
     return [f"{difference.mean:+.3f}", interval, *(f"{count:,}" for count in counts)]
 
 
-def _differences(comparison: Comparison) -> Iterator[Difference]:
+def _differences(comparison: Comparison) -> Iterator[PairedDifference]:
     """Of all rows, and of each tier's."""
     for one in comparison.others:
         found = (one.difference, *(tier.difference for tier in one.tiers))

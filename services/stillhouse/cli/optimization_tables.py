@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from stillhouse.cli.tables import facts_table, number
+from stillhouse.dataset.paired import FEWEST_ROWS
 
 
 def show_optimization(screen: Console, metadata: Mapping[str, Any], output: Path) -> None:
@@ -20,6 +21,7 @@ def show_optimization(screen: Console, metadata: Mapping[str, Any], output: Path
     facts = [
         ("own prompt", f"{baseline['score']:.3f} on {metadata['valset_size']} rows; failed rows: {failures}"),
         ("program", f"{best['score']:.3f}; failed rows: {sum(best['failures'].values())}"),
+        ("difference", _difference(metadata["difference"])),
         ("tried", f"{len(metadata['trials'])} evaluations with {metadata['optimizer']}{_ended(metadata)}"),
         ("calls", f"{usage['calls']}, {usage['from_log']} of them answered before; ${usage['cost_usd']:.4f}"),
         ("tokens", f"{number(prompt)} in, {number(usage['completion_tokens'])} out{cached}"),
@@ -36,6 +38,14 @@ def show_optimization(screen: Console, metadata: Mapping[str, Any], output: Path
         screen.print(said, markup=False, soft_wrap=True)
     if best["score"] <= baseline["score"]:
         screen.print("nothing beat the role's own prompt: the program is that prompt", markup=False, soft_wrap=True)
+
+
+def _difference(paired: Mapping[str, Any]) -> str:
+    """What other rows will say is for `evaluate`: these chose the best of many."""
+    few = paired["rows"] < FEWEST_ROWS
+    interval = "too few rows for an interval" if few else f"95 % {paired['low']:+.3f} to {paired['high']:+.3f}"
+    counted = ", ".join(f"{paired[each]} {each}" for each in ("wins", "ties", "losses"))
+    return f"{paired['mean']:+.3f}, {interval}; {counted}; on the rows that chose the program"
 
 
 def _has_demos(metadata: Mapping[str, Any]) -> bool:

@@ -272,7 +272,7 @@ def _deliver(store: Store, result: OptimizeResult, output: Path, *, json_output:
     document = {
         "program": str(output),
         "program_sha256": result.program.sha256,
-        **{name: metadata[name] for name in ("baseline", "score", "ended_by", "valset_size", "usage")},
+        **{name: metadata[name] for name in ("baseline", "score", "difference", "ended_by", "valset_size", "usage")},
         "trials": len(metadata["trials"]),
     }
     if json_output:

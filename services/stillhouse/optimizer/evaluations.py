@@ -40,6 +40,8 @@ class Evaluation:
     failures: Mapping[str, int]
     """Rows without one, by reason."""
     first_failure: str = ""
+    scores: tuple[float, ...] = ()
+    """Of the validation rows, in their order; empty of a part of them."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Evaluations(BaseCallback):  # type: ignore[misc]
 
     def __init__(self, validation: Sequence[dspy.Example], on_row: Callable[[Evaluations, int, int], None]) -> None:
         """`on_row` hears of every row, rows done of rows in all of the evaluation under way; 0 of 0 between two."""
-        self._validation = {id(example) for example in validation}
+        self._validation = [id(example) for example in validation]
         self._on_row = on_row
         self._lock = Lock()
         self._running: _Running | None = None
@@ -121,12 +123,15 @@ class Evaluations(BaseCallback):  # type: ignore[misc]
             if running is None or exception is not None or outputs is None:
                 return
             scores = [float(score) for _, _, score in outputs.results]
+            by_row = dict(zip((id(row) for row, _, _ in outputs.results), scores, strict=True))
+            full = by_row.keys() == set(self._validation)
             self.finished.append(
                 Evaluation(
                     program=running.program.deepcopy(),
-                    full={id(row) for row, _, _ in outputs.results} == self._validation,
+                    full=full,
                     rows=len(scores),
                     score=sum(scores) / len(scores),
+                    scores=tuple(by_row[row] for row in self._validation) if full else (),
                     valid_rate=1 - running.failures.total() / len(scores),
                     failures=dict(running.failures),
                     first_failure=running.first_failure,

@@ -9,6 +9,7 @@ from typing import Any
 
 import dspy
 
+from stillhouse.dataset.paired import paired_difference
 from stillhouse.optimizer.evaluations import Evaluation
 from stillhouse.optimizer.optimization import Optimized
 from stillhouse.optimizer.options import Options, idle_options, parameters_of
@@ -61,7 +62,8 @@ def metadata_document(
 ) -> dict[str, Any]:
     """`metric_version` is the role's version, or the digest of a metric of the user's own.
 
-    Scores and rates are in [0, 1]; `candidates` has the texts that the trials' numbers stand for, `idle` the options
+    Scores and rates are in [0, 1]; `difference` is the score less the baseline's, row by row on the rows that chose it,
+    with its 95 % interval; `candidates` has the texts that the trials' numbers stand for, `idle` the options
     that were given and that the optimizer has no use for.
     """
     found = optimized.found
@@ -100,6 +102,7 @@ def metadata_document(
         "valset_size": options.validation_rows,
         "baseline": _scored(found.baseline),
         "score": _scored(found.best) | {"candidate": candidates.numbered(found.best.program)},
+        "difference": asdict(paired_difference(_by_row(found.best), _by_row(found.baseline))),
         "ended_by": found.ended_by or None,
         "trials": trials,
         "candidates": candidates.document(),
@@ -119,6 +122,10 @@ def _scored(evaluation: Evaluation) -> dict[str, Any]:
         "valid_rate": evaluation.valid_rate,
         "failures": dict(sorted(evaluation.failures.items())),
     }
+
+
+def _by_row(evaluation: Evaluation) -> dict[str, float]:
+    return {f"{number:09}": score for number, score in enumerate(evaluation.scores)}
 
 
 class _Candidates:

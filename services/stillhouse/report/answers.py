@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stillhouse.dataset.paired import TIE
 from stillhouse.errors import InvalidArgument
 from stillhouse.report.comparison import Canonical, RowReader, inputs_of, text_pairs, verdict_of
-from stillhouse.report.differences import TIE, Compared, Comparison, points_of
+from stillhouse.report.differences import Compared, Comparison, points_of
 from stillhouse.report.facts import ComparedRow
 from stillhouse.report.teaching import number
 

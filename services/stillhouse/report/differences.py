@@ -10,28 +10,11 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, median, pstdev
 from typing import Any
 
-from stillhouse.dataset.paired import FEWEST_ROWS, RESAMPLES, paired_difference
+from stillhouse.dataset.paired import FEWEST_ROWS, RESAMPLES, TIE, PairedDifference, paired_difference
 from stillhouse.report.evaluations import Detected, Evaluation, MeasuredRow, check_comparable, in_order
 
-TIE = 1e-9
-"""Scores that differ by no more are equal."""
 SEED = 0
 LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Scores less the baseline's by row: their mean with its 95 % interval, and how many rows are better, as good,
-    worse.
-    """
-
-    rows: int
-    mean: float
-    low: float
-    high: float
-    wins: int
-    ties: int
-    losses: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +32,7 @@ class TierFigures:
     median_seconds: float | None
     """Of answered rows; None where none was."""
     findings: Mapping[str, Detected]
-    difference: Difference | None
+    difference: PairedDifference | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ class Compared:
 
     name: str
     evaluation: Evaluation
-    difference: Difference | None
+    difference: PairedDifference | None
     tiers: Sequence[TierFigures] = field(default=())
 
 
@@ -86,22 +69,6 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Comparison:
     baseline = evaluations[first]
     compared = [_compared(first, baseline, None), *(_compared(name, evaluations[name], baseline) for name in others)]
     return Comparison(tuple(compared))
-
-
-def difference_of(candidate: Mapping[str, float], baseline: Mapping[str, float]) -> Difference:
-    """Scores by row. Raises FailedPrecondition where the rows differ."""
-    paired = paired_difference(candidate, baseline, seed=SEED)
-    gains = [candidate[row] - baseline[row] for row in baseline]
-    wins, losses = sum(gain > TIE for gain in gains), sum(gain < -TIE for gain in gains)
-    return Difference(
-        rows=paired.rows,
-        mean=paired.mean,
-        low=paired.low,
-        high=paired.high,
-        wins=wins,
-        ties=len(gains) - wins - losses,
-        losses=losses,
-    )
 
 
 def points_of(rows: Sequence[MeasuredRow]) -> dict[str, float]:
@@ -167,8 +134,8 @@ def _tier(tier: str, one: Evaluation, baseline: Evaluation | None) -> TierFigure
     )
 
 
-def _differs(rows: Sequence[MeasuredRow], baseline: Sequence[MeasuredRow] | None) -> Difference | None:
-    return None if baseline is None else difference_of(points_of(rows), points_of(baseline))
+def _differs(rows: Sequence[MeasuredRow], baseline: Sequence[MeasuredRow] | None) -> PairedDifference | None:
+    return None if baseline is None else paired_difference(points_of(rows), points_of(baseline), seed=SEED)
 
 
 def _document(one: Compared) -> dict[str, Any]:
@@ -209,5 +176,5 @@ def _findings(findings: Mapping[str, Detected]) -> dict[str, Any]:
     return {kind: found.model_dump() for kind, found in findings.items()}
 
 
-def _difference(difference: Difference | None) -> dict[str, Any] | None:
+def _difference(difference: PairedDifference | None) -> dict[str, Any] | None:
     return None if difference is None else asdict(difference)

@@ -82,6 +82,8 @@ class Evaluation(_Part):
     constraint: str
     model_sha256: str
     teacher: str | None = None
+    concurrency: int = 1
+    """Questions in flight at a time, which its seconds depend on."""
     program: str | None = None
     """Digest of the optimised program that asked; None for the role's own prompt."""
     scores: Statistics
@@ -131,6 +133,8 @@ class Evaluation(_Part):
             said.append(_GRAMMARS.get(self.constraint, self.constraint))
         if self.program:
             said.append(f"program {self.program[:12]}")
+        if self.concurrency > 1:
+            said.append(f"{self.concurrency} rows at a time")
         return ", ".join(said)
 
 

@@ -28,6 +28,12 @@ def test_the_same_scores_differ_by_nothing() -> None:
     same = scores(0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
     found = paired_difference(same, same)
     assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert (found.wins, found.ties, found.losses) == (0, 6, 0)
+
+
+def test_rows_are_counted_as_better_as_good_and_worse() -> None:
+    found = paired_difference(scores(0.9, 0.5, 0.5 + 1e-12, 0.1), scores(0.1, 0.4, 0.5, 0.9))
+    assert (found.wins, found.ties, found.losses) == (2, 1, 1)
 
 
 def test_the_interval_is_that_of_the_normal_distribution_where_that_holds() -> None:

@@ -152,6 +152,16 @@ def test_only_all_validation_rows_make_a_full_evaluation(journal: Journal) -> No
     assert full == [True, True, False, False]
 
 
+def test_scores_are_kept_in_the_order_of_the_validation_rows(journal: Journal) -> None:
+    validation = quiz_rows(4)
+    shuffled = [validation[2], validation[0], validation[3], validation[1]]
+    poor_second = by_question({"1": POOR})
+    (found,) = evaluated(journal, poor_second, shuffled, validation=validation).finished
+    assert found.scores == (1.0, 0.5, 1.0, 1.0)
+    (part,) = evaluated(journal, poor_second, validation[:2], validation=validation).finished
+    assert part.scores == ()
+
+
 def test_the_best_is_the_earliest_of_equals_among_the_full_ones(journal: Journal) -> None:
     rows = quiz_rows(2)
     found = evaluated(journal, by_question({"0": POOR}), rows)

@@ -98,6 +98,8 @@ def test_every_trial_has_its_score_and_its_failed_rows(store: Store) -> None:
         "failures": {"unreadable answer": 4},
     }
     assert made["score"]["score"] == run.found.best.score
+    assert made["difference"]["mean"] == pytest.approx(run.found.best.score - run.found.baseline.score)
+    assert made["difference"]["rows"] == len(run.found.best.scores) == 8
     assert all(0 <= trial[figure] <= 1 for trial in made["trials"] for figure in ("score", "valid_rate"))
     assert made["ended_by"] is None
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation_documents import evaluation_bytes, result, results
-from stillhouse.report.differences import Comparison, compare, comparison_document, difference_of
+from stillhouse.dataset.paired import paired_difference
+from stillhouse.report.differences import Comparison, compare, comparison_document
 from stillhouse.report.evaluations import Evaluation, read_evaluation
 
 SCORES = st.floats(min_value=0, max_value=1)
@@ -71,7 +72,7 @@ def test_swapping_two_evaluations_negates_the_difference_and_swaps_wins_and_loss
 ) -> None:
     ours = {str(number): pair[0] for number, pair in enumerate(pairs)}
     theirs = {str(number): pair[1] for number, pair in enumerate(pairs)}
-    there, back = difference_of(ours, theirs), difference_of(theirs, ours)
+    there, back = paired_difference(ours, theirs), paired_difference(theirs, ours)
     assert back.mean == -there.mean
     assert (back.low, back.high) == (-there.high, -there.low)
     assert (back.wins, back.ties, back.losses) == (there.losses, there.ties, there.wins)

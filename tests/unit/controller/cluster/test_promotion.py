@@ -12,10 +12,10 @@ from stillhouse.controller.cluster.promotion import Candidate, decide
 from stillhouse.dataset.paired import PairedDifference
 from stillhouse.errors import FailedPrecondition
 
-BETTER = PairedDifference(rows=50, mean=0.05, low=0.01, high=0.09)
-NOT_SURELY = PairedDifference(rows=50, mean=0.05, low=-0.01, high=0.11)
-EQUAL = PairedDifference(rows=50, mean=0.0, low=0.0, high=0.0)
-WORSE = PairedDifference(rows=50, mean=-0.05, low=-0.09, high=-0.01)
+BETTER = PairedDifference(rows=50, mean=0.05, low=0.01, high=0.09, wins=40, ties=0, losses=10)
+NOT_SURELY = PairedDifference(rows=50, mean=0.05, low=-0.01, high=0.11, wins=30, ties=0, losses=20)
+EQUAL = PairedDifference(rows=50, mean=0.0, low=0.0, high=0.0, wins=0, ties=50, losses=0)
+WORSE = PairedDifference(rows=50, mean=-0.05, low=-0.09, high=-0.01, wins=10, ties=0, losses=40)
 OLD = Candidate("a" * 64, "old", "rows", 100.0, served_because="it is the first")
 NEW = Candidate("b" * 64, "new", "rows", 200.0)
 A, B, C = (digit * 64 for digit in "abc")
