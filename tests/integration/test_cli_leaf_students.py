@@ -59,6 +59,22 @@ def test_rows_from_a_pipe_are_known_by_their_bytes(tmp_path: Path, rows: Path, c
     assert outcome.json["validation_sha256"] == hashlib.sha256(rows.read_bytes()).hexdigest()
 
 
+def test_rows_asked_at_the_same_time_are_said_to_be(tmp_path: Path, rows: Path, capsys: Capture) -> None:
+    together = threading.Barrier(3)
+
+    def author(text: str) -> str:
+        together.wait(timeout=60)
+        return AUTHOR(text)
+
+    with served(ScriptedServicer(author)) as server:
+        arguments = ("--validation", rows, "--student", server.address, "--output", tmp_path / "e.json")
+        outcome = run_leaf(capsys, "evaluate", *arguments, "--concurrency", "3")
+
+    assert outcome.code == 0, outcome.err
+    assert "3 requests in flight" in outcome.out
+    assert json.loads((tmp_path / "e.json").read_text())["scores"]["mean"] == 1.0
+
+
 def test_without_grammar_no_answer_is_held(tmp_path: Path, rows: Path, capsys: Capture) -> None:
     servicer = ScriptedServicer(AUTHOR)
     with served(servicer) as server:
@@ -143,9 +159,12 @@ def test_an_unreachable_student_is_temporary_with_address_and_remedy(
         ("--gate", "valid_rate>=nan"),
         ("--role", "nobody"),
         ("--max-tokens", "0"),
+        ("--concurrency", "65"),
+        ("--concurrency", "2", "--gate", "median_seconds<=60"),
+        ("--concurrency", "2", "--provider", "emulator"),
     ],
 )
-def test_a_wrong_option_is_usage(tmp_path: Path, rows: Path, capsys: Capture, wrong: tuple[str, str]) -> None:
+def test_a_wrong_option_is_usage(tmp_path: Path, rows: Path, capsys: Capture, wrong: tuple[str, ...]) -> None:
     arguments = ("--validation", rows, "--student", "127.0.0.1:1", "--output", tmp_path / "e.json")
 
     assert run_leaf(capsys, "evaluate", *arguments, *wrong).code == 2

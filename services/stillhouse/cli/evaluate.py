@@ -46,6 +46,9 @@ def evaluate(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Default: 42; a teacher's 1000042, apart from its records'.")
     ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=64, help="Rows asked of a student at a time; seconds an answer are then longer.")
+    ] = 1,
     gate: Annotated[
         list[str] | None,
         typer.Option(metavar="FIGURE>=N", help="A bound: score_mean>=0.75, median_seconds<=10; exit 1 if it fails."),
@@ -83,11 +86,14 @@ def evaluate(
     Score, valid and guard rate, seconds; decides gates.
     """
     from stillhouse.cli.subjects import AskedTeacher, ServedStudent
+    from stillhouse.evaluator.evaluation import check_concurrency
 
-    _check_subject(student, provider, grammar)
+    _check_subject(student, provider, grammar, concurrency)
     chosen = chosen_role(role)
     with as_usage("--gate"):
         gates = [_gate(text) for text in gate or ()]
+    with as_usage("--concurrency"):
+        check_concurrency(concurrency, gates)
     sampling = _sampling(max_tokens, temperature, seed, is_teacher=provider is not None)
     chosen_program = _program(program, store, is_teacher=provider is not None)
     subject: ServedStudent | AskedTeacher = ServedStudent(student or "", token, ca, wait, store)
@@ -112,6 +118,7 @@ def evaluate(
         {
             "constraint": "none" if provider is not None or grammar == "none" else "role_grammar",
             **asdict(sampling),
+            "concurrency": concurrency,
             "metric": metric,
             "program": chosen_program.artifact.sha256 if chosen_program else "",
         },
@@ -123,13 +130,15 @@ def evaluate(
     _conclude(subject.measure(plan), output, rows_output, json_output=json_output)
 
 
-def _check_subject(student: str | None, provider: str | None, grammar: str | None) -> None:
+def _check_subject(student: str | None, provider: str | None, grammar: str | None, concurrency: int) -> None:
     if (student is None) == (provider is None):
         raise typer.BadParameter("name a student, or a teacher by its --provider", param_hint="--student")
     if grammar not in (None, "role", "none"):
         raise typer.BadParameter(f"{grammar!r} is neither role nor none", param_hint="--grammar")
     if provider is not None and grammar == "role":
         raise typer.BadParameter("a teacher is not held to the role's grammar", param_hint="--grammar")
+    if provider is not None and concurrency > 1:
+        raise typer.BadParameter("a teacher is asked one row at a time", param_hint="--concurrency")
 
 
 def _sampling(max_tokens: int | None, temperature: float | None, seed: int | None, *, is_teacher: bool) -> Sampling:

@@ -40,7 +40,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("prompt", f"program {program}" if (program := document["program"]) else "the role's own"),
         ("valid", f"{round(document['valid_rate'] * count)} of {count} ({percent(document['valid_rate'])})"),
         ("without a guard", f"{round(document['guard_rate'] * count)} of {count} ({percent(document['guard_rate'])})"),
-        ("median seconds", f"{document['median_seconds']:.2f} a sample, one request in flight"),
+        ("median seconds", f"{document['median_seconds']:.2f} a sample, {_in_flight(document['concurrency'])}"),
         ("tokens/s", number(float(document["tokens_per_second"]), digits=1)),
     ]
     if document["cut_at_max_tokens"]:
@@ -56,6 +56,10 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if (baseline := document["baseline"]) is not None:
         facts.append(("base model", f"{baseline['mean']:.4f}; margin {baseline['margin']:+.4f}"))
     return facts
+
+
+def _in_flight(requests: int) -> str:
+    return "one request in flight" if requests == 1 else f"{requests} requests in flight"
 
 
 def _finding(found: Mapping[str, Any]) -> str:

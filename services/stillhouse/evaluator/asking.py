@@ -52,7 +52,7 @@ FINAL = Patience(asks_again=False)
 
 
 class Interviewer:
-    """Puts questions to one student, one at a time."""
+    """Puts questions to one student, from any thread."""
 
     def __init__(
         self,
@@ -61,8 +61,12 @@ class Interviewer:
         *,
         stopping: Event | None = None,
         patience: Patience | None = None,
+        concurrency: int = 1,
     ) -> None:
-        """Without a log, or where the student does not say which model it serves, every question is asked anew.
+        """`concurrency` is how many questions are asked at a time: answers are kept with their seconds, so those of
+        another load are others'.
+
+        Without a log, or where the student does not say which model it serves, every question is asked anew.
 
         Raises Unavailable where the student can't be reached.
         """
@@ -71,6 +75,7 @@ class Interviewer:
         self._log = log if self.model_sha256 else None
         self._stopping = stopping or Event()
         self._patience = patience or Patience()
+        self._load = {"concurrency": concurrency} if concurrency > 1 else {}
 
     def ask(self, question: Question) -> LoggedAnswer | FailedAnswer:
         """The answer, from the log where it is there.
@@ -107,6 +112,7 @@ class Interviewer:
                 "grammar_sha256": sha256(question.grammar.encode()).hexdigest() if question.grammar else None,
                 "max_tokens": question.max_tokens,
                 "temperature": question.temperature,
+                **self._load,
             },
             seed=question.seed,
         )

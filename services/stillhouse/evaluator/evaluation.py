@@ -6,16 +6,19 @@ reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from threading import Event
 from time import monotonic
 from typing import Any
 
-from stillhouse.artifacts.answers import AnswerLog
+from stillhouse.artifacts.answers import AnswerLog, LoggedAnswer
 from stillhouse.dataset.importing import required_inputs
 from stillhouse.errors import FailedPrecondition, InvalidArgument
-from stillhouse.evaluator.asking import Interviewer, Patience
+from stillhouse.evaluator.asking import FailedAnswer, Interviewer, Patience
 from stillhouse.evaluator.figures import RowResult, evaluation_of
 from stillhouse.evaluator.gates import Comparison, check_gates, decide, gap
 from stillhouse.evaluator.judging import judge
@@ -37,6 +40,7 @@ ROLE_GRAMMAR = "role_grammar"
 NO_CONSTRAINT = "none"
 MAX_TOKENS = 65_536
 """Of one answer; a student's context ends before, a teacher may think a lot."""
+MAX_CONCURRENCY = 64
 _NAMED_ROWS = 5
 _NAMED_CHARACTERS = 60
 
@@ -96,10 +100,22 @@ def check_plan(plan: EvaluationPlan) -> None:
         raise InvalidArgument(
             f"reference score {plan.reference_score:g} is not within 0 and 1", field="reference_score"
         )
+    check_concurrency(plan.subject.concurrency, plan.gates)
     _check_demos(plan)
     check_gates(plan.gates, _comparison(plan))
     if plan.baseline is not None:
         check_comparable(plan.baseline, plan.subject)
+
+
+def check_concurrency(concurrency: int, gates: Sequence[Gate]) -> None:
+    """Raises InvalidArgument: out of range, or more than one where seconds are to be bounded."""
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise InvalidArgument(f"concurrency {concurrency} is not within 1 and {MAX_CONCURRENCY}", field="concurrency")
+    if concurrency > 1 and any(gate.figure == "median_seconds" for gate in gates):
+        raise InvalidArgument(
+            "a bound on median_seconds is one on an answer with one request in flight; leave --concurrency at 1",
+            field="concurrency",
+        )
 
 
 def _check_demos(plan: EvaluationPlan) -> None:
@@ -136,13 +152,14 @@ def measure(
     stopping: Event | None = None,
     patience: Patience | None = None,
 ) -> Measured:
-    """Every row asked, one at a time, and judged.
+    """Every row asked, as many at a time as the plan's subject says, and judged.
 
     Raises InvalidArgument on a bad plan, FailedPrecondition where the student serves another model or no row could be
     answered, Unavailable where it stays away, Cancelled when `stopping` is set (answers so far are in the log).
     """
     check_plan(plan)
-    interviewer = Interviewer(student, log, stopping=stopping, patience=patience)
+    concurrency = plan.subject.concurrency
+    interviewer = Interviewer(student, log, stopping=stopping, patience=patience, concurrency=concurrency)
     subject = _identified(plan.subject, interviewer.model_sha256, student.address)
     results = _results(plan, interviewer, report)
     if all(result.failure for result in results):
@@ -165,13 +182,33 @@ def _identified(subject: Subject, served_sha256: str, address: str) -> Subject:
 
 
 def _results(plan: EvaluationPlan, interviewer: Interviewer, report: Callable[[Progress], None]) -> list[RowResult]:
-    results: list[RowResult] = []
+    results: dict[int, RowResult] = {}
     started = monotonic()
-    for row in plan.rows:
-        answer = interviewer.ask(_question(plan, row))
-        results.append(judge(row, answer, plan.role, plan.metric))
-        report(_progress(results, len(plan.rows), monotonic() - started))
-    return results
+    with closing(_answers(plan, interviewer)) as answers:
+        for number, answer in answers:
+            results[number] = judge(plan.rows[number], answer, plan.role, plan.metric)
+            report(_progress(list(results.values()), len(plan.rows), monotonic() - started))
+    return [results[number] for number in sorted(results)]
+
+
+def _answers(plan: EvaluationPlan, interviewer: Interviewer) -> Generator[tuple[int, LoggedAnswer | FailedAnswer]]:
+    """Numbers of rows and their answers, as they come."""
+    if plan.subject.concurrency == 1:
+        for number, row in enumerate(plan.rows):
+            yield number, interviewer.ask(_question(plan, row))
+        return
+    rows = enumerate(plan.rows)
+    with ThreadPoolExecutor(plan.subject.concurrency, thread_name_prefix="evaluate") as asking:
+
+        def asked(count: int) -> dict[Future[LoggedAnswer | FailedAnswer], int]:
+            return {asking.submit(interviewer.ask, _question(plan, row)): number for number, row in islice(rows, count)}
+
+        running = asked(plan.subject.concurrency)
+        while running:
+            for answered in wait(running, return_when=FIRST_COMPLETED).done:
+                number, answer = running.pop(answered), answered.result()
+                running |= asked(1)
+                yield number, answer
 
 
 def _question(plan: EvaluationPlan, row: EvaluationRow) -> Question:

@@ -63,7 +63,7 @@ def score_statistics(scores: Sequence[float]) -> ScoreStatistics:
 def evaluation_of(results: Sequence[RowResult]) -> Evaluation:
     """All figures. Failed rows count with score 0 and as not valid; their seconds are left out of the median.
 
-    `tokens_per_second` is tokens of the answers over wall seconds, prompts included, one request in flight.
+    `tokens_per_second` is tokens of the answers over wall seconds, prompts included, of one request.
     """
     answered = [result for result in results if not result.failure]
     seconds = sum(result.seconds for result in answered)

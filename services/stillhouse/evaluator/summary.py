@@ -34,6 +34,8 @@ class Subject:
     seed: int
     metric: str
     """`module:function`; empty for the role's."""
+    concurrency: int = 1
+    """Questions in flight at a time; seconds of an answer are measured with one."""
     program: str = ""
     """Digest of the optimised program that the model was asked with; empty for the role's own prompt."""
 
@@ -66,6 +68,7 @@ def summary_document(
         "metric": subject.metric,
         "program": subject.program or None,
         "sampling": {"max_tokens": subject.max_tokens, "temperature": subject.temperature, "seed": subject.seed},
+        "concurrency": subject.concurrency,
         "scores": statistics_document(evaluation.scores),
         "valid_rate": evaluation.valid_rate,
         "guard_rate": evaluation.guard_rate,
