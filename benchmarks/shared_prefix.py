@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ def shared_prefix(options: argparse.Namespace, folder: Path) -> dict[str, Any]: 
     from stillhouse.client.student import StudentClient
     from stillhouse.client.waiting import wait_until_ready
 
+    os.environ.pop("STILLHOUSE_HTTP_PORT", None)  # nothing is shared where it is offered
     runs: list[dict[str, Any]] = []
     server = ServerOptions(parallel=options.slots, context_tokens=options.context)
     with local_server(ModelFile(options.model), server) as (address, check), StudentClient(address) as client:
@@ -54,7 +56,7 @@ def shared_prefix(options: argparse.Namespace, folder: Path) -> dict[str, Any]: 
 
 
 def measured(client: Any, options: argparse.Namespace, arm: str, number: int, tokens: int) -> dict[str, Any]:
-    """One round of an arm: its seconds, and the prompt tokens that were read and not copied."""
+    """One round of an arm: its seconds, and the prompt tokens that were read rather than copied."""
     from stillhouse.client.student import GenerationOptions
     from stillhouse.roles.role import Message
 

@@ -21,9 +21,10 @@ NAME = pb.DESCRIPTOR.services_by_name["StudentInferenceService"].full_name
 class ScriptedServicer(student_inference_pb2_grpc.StudentInferenceServiceServicer):
     """Answers what `script` makes of the last message's text, and keeps the requests."""
 
-    def __init__(self, script: Callable[[str], str], *, model: str = MODEL) -> None:
+    def __init__(self, script: Callable[[str], str], *, model: str = MODEL, slots: int = 1) -> None:
         self.script = script
         self.model = model
+        self.slots = slots
         self.requests: list[pb.GenerateRequest] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -53,7 +54,7 @@ class ScriptedServicer(student_inference_pb2_grpc.StudentInferenceServiceService
         yield pb.StreamGenerateResponse(finish_reason=pb.FINISH_REASON_STOP, usage=usage(text), model_sha256=self.model)
 
     def GetModelInfo(self, request: pb.GetModelInfoRequest, context: grpc.ServicerContext) -> pb.GetModelInfoResponse:
-        response = pb.GetModelInfoResponse(model_name="scripted", slots=1, context_tokens=4096)
+        response = pb.GetModelInfoResponse(model_name="scripted", slots=self.slots, context_tokens=4096)
         response.model.sha256 = self.model
         return response
 

@@ -72,11 +72,12 @@ def test_what_parallel_prompts_begin_with_is_read_once_for_all_slots(served: Ser
 
     answers = ask_at_once(served.client, questions, SHARED)
 
-    assert [answer.prompt_tokens - answer.cached_tokens < 50 < answer.cached_tokens for answer in answers] == [True] * 3
+    read = sorted(answer.prompt_tokens - answer.cached_tokens for answer in answers)
+    assert read[1] < 50 < answers[0].prompt_tokens - 50 < read[2], "whoever had it read for all says so"
     assert [answer.text for answer in answers] == [
         served.client.generate(question, EXACT).text for question in questions
     ]
-    assert [path for path in served.temporary.rglob("*") if path.is_file()] == []
+    assert list(served.temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -116,8 +117,7 @@ def test_a_beginning_that_does_not_fit_is_refused_as_its_prompt_is(client: Stude
 def test_where_slots_cannot_be_put_down_each_reads_its_prompt(tmp_path: Path) -> None:
     questions = prompts("Read this. ")
     with serving(tmp_path) as served:
-        for folder in served.temporary.iterdir():
-            folder.rmdir()
+        served.temporary.rmdir()
         answers = ask_at_once(served.client, questions, SHARED)
         assert [answer.text for answer in answers] == [
             served.client.generate(question, EXACT).text for question in questions

@@ -41,7 +41,7 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("valid", f"{round(document['valid_rate'] * count)} of {count} ({percent(document['valid_rate'])})"),
         ("without a guard", f"{round(document['guard_rate'] * count)} of {count} ({percent(document['guard_rate'])})"),
         ("median seconds", f"{document['median_seconds']:.2f} a sample, {_in_flight(document['concurrency'])}"),
-        ("tokens/s", number(float(document["tokens_per_second"]), digits=1)),
+        ("tokens/s", f"{number(float(document['tokens_per_second']), digits=1)} an answer"),
     ]
     if document["cut_at_max_tokens"]:
         facts.append(("cut", f"{document['cut_at_max_tokens']} answers at {document['sampling']['max_tokens']} tokens"))

@@ -57,6 +57,7 @@ class ServedStudent:
 
         from stillhouse.artifacts.answers import AnswerLog
         from stillhouse.artifacts.store import Store
+        from stillhouse.errors import FailedPrecondition
         from stillhouse.evaluator.asking import Patience
         from stillhouse.evaluator.connection import connect
         from stillhouse.evaluator.evaluation import measure
@@ -68,6 +69,11 @@ class ServedStudent:
                 self.address, token=self.token, ca=self.ca, wait_seconds=self.wait_seconds, stopping=stopping
             ) as student,
         ):
+            if plan.subject.concurrency > max(student.slots, 1):
+                raise FailedPrecondition(
+                    f"--concurrency {plan.subject.concurrency} is more than the student at {self.address} answers at a "
+                    f"time: {student.slots}; ask fewer rows at a time, or serve it with more --parallel"
+                )
             patience = Patience(away_seconds=self.wait_seconds)
             measured = measure(plan, student, log=log, report=report, stopping=stopping, patience=patience)
             return replace(measured, document={**measured.document, "student": self.address})

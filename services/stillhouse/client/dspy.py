@@ -51,8 +51,9 @@ def student_lm(
     The model's name is `stillhouse/sha256:HEX`, so that caches and logs keyed by it never mix two students; an answer
     by another model than the one found here is refused. `role_grammar` names a role: answers to its prompts, under any
     instructions, are held to its grammar, other answers are not. `shared_prefix` is for many rows at a time: their
-    instructions and demos are read once for all slots. `settings` are those of `dspy.LM` (temperature, max_tokens,
-    cache, num_retries, ...). Raises the errors of `stillhouse.errors` where the student cannot be reached.
+    instructions and demos are read once for all slots, if all are free when the first comes. `settings` are those
+    of `dspy.LM` (temperature, max_tokens, cache, num_retries, ...). Raises the errors of `stillhouse.errors` where
+    the student cannot be reached.
     """
     client = StudentClient(address, token=token, ca=ca)
     engine = StudentEngine(

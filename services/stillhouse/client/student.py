@@ -56,7 +56,8 @@ class GenerationOptions:
     cache_prompt: bool | None = None
     """False for reproducible evaluation."""
     shared_prefix: bool = False
-    """Many calls to come, several at a time, have these chat messages but for the last: the server reads them once."""
+    """Many calls to come, several at a time, have these chat messages but for the last: the server reads them once
+    if all of its slots are free when the first comes."""
     role_grammar: RolePrompt | None = None
     json_schema: str | None = None
     """JSON text."""

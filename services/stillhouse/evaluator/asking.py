@@ -74,6 +74,7 @@ class Interviewer:
         self.model_sha256 = student.model_sha256()
         self._log = log if self.model_sha256 else None
         self._stopping = stopping or Event()
+        self._over = Event()
         self._patience = patience or Patience()
         self._load = {"concurrency": concurrency} if concurrency > 1 else {}
 
@@ -101,6 +102,10 @@ class Interviewer:
             extra={},
         )
         return self._log.put(query, logged) if self._log else logged
+
+    def end(self) -> None:
+        """Nothing is asked any more, nor asked again."""
+        self._over.set()
 
     def _query(self, question: Question) -> AnswerQuery:
         messages = [{"content": message.content, "role": message.role} for message in question.messages]
@@ -146,7 +151,7 @@ class Interviewer:
                 pause = self._pause(pause, error.retry_after_seconds)
 
     def _check_stopping(self) -> None:
-        if self._stopping.is_set():
+        if self._over.is_set() or self._stopping.is_set():
             raise Cancelled("stopped between two rows; the answers so far are kept, the same command goes on")
 
     def _still_waiting(self, away_since: float | None, error: TemporaryError) -> float:

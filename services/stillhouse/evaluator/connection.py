@@ -21,10 +21,12 @@ ROW_DEADLINE_SECONDS = 600.0
 class RemoteStudent:
     """A student server, asked without its prefix cache."""
 
-    def __init__(self, client: StudentClient, model_sha256: str, *, deadline_seconds: float) -> None:
+    def __init__(self, client: StudentClient, model_sha256: str, slots: int, *, deadline_seconds: float) -> None:
         """`deadline_seconds` is for one answer."""
         self._client = client
         self._model_sha256 = model_sha256
+        self.slots = slots
+        """Requests that it answers at a time."""
         self._deadline_seconds = deadline_seconds
 
     @property
@@ -73,5 +75,5 @@ def connect(
     """
     # Whoever asks waits and asks again: retries of the channel below would multiply the pauses.
     with StudentClient(address, token=token, ca=ca, retries=False) as client:
-        model_sha256 = wait_until_ready(client, wait_seconds=wait_seconds, stopping=stopping).model.sha256
-        yield RemoteStudent(client, model_sha256, deadline_seconds=deadline_seconds)
+        info = wait_until_ready(client, wait_seconds=wait_seconds, stopping=stopping)
+        yield RemoteStudent(client, info.model.sha256, info.slots, deadline_seconds=deadline_seconds)

@@ -204,11 +204,14 @@ def _answers(plan: EvaluationPlan, interviewer: Interviewer) -> Generator[tuple[
             return {asking.submit(interviewer.ask, _question(plan, row)): number for number, row in islice(rows, count)}
 
         running = asked(plan.subject.concurrency)
-        while running:
-            for answered in wait(running, return_when=FIRST_COMPLETED).done:
-                number, answer = running.pop(answered), answered.result()
-                running |= asked(1)
-                yield number, answer
+        try:
+            while running:
+                for answered in wait(running, return_when=FIRST_COMPLETED).done:
+                    number, answer = running.pop(answered), answered.result()
+                    running |= asked(1)
+                    yield number, answer
+        finally:
+            interviewer.end()
 
 
 def _question(plan: EvaluationPlan, row: EvaluationRow) -> Question:

@@ -42,7 +42,7 @@ class StudentAnswer:
 
 
 class Student(Protocol):
-    """A model that answers, one request at a time."""
+    """A model that answers, from several threads where an evaluation asks several rows at a time."""
 
     @property
     def address(self) -> str:

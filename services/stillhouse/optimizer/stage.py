@@ -230,7 +230,7 @@ def _student(
             client,
             model_sha256=info.model.sha256,
             role=held,
-            shared_prefix=True,
+            shared_prefix=(request.concurrency or info.slots) > 1,
             deadline_seconds=settings.row_deadline_seconds,
         )
         subject = StudentSubject(engine, stopping=context.stopping, patience_seconds=settings.wait_seconds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from stillhouse.errors import Cancelled, DeadlineExceeded, ResourceExhausted
@@ -70,37 +70,40 @@ class Admission:
             return len(self._waiting)
 
     @contextmanager
-    def slot(self, stop: Stop) -> Iterator[float]:
-        """Holds a slot; yields the seconds waited for it.
+    def slot(self, stop: Stop, with_all: Callable[[], None] | None = None) -> Iterator[float]:
+        """Holds a slot; yields the seconds waited for it. `with_all` is called before, with all held, if all are free.
 
         Raises ResourceExhausted (with when to try again) where the queue is full, Cancelled or DeadlineExceeded where
-        `stop` is set while waiting.
+        `stop` is set while waiting, and what `with_all` raises.
         """
         started = time.monotonic()
-        self._enter(stop)
+        holds_all = with_all is not None and self._take_all()
+        if not holds_all:
+            self._enter(stop)
         admitted = time.monotonic()
         try:
+            if with_all is not None and holds_all:
+                try:
+                    with_all()
+                finally:
+                    self._release(self._slots - 1)
             yield admitted - started
         finally:
             with self._changed:
-                self._busy -= 1
                 self._mean_seconds += 0.2 * (time.monotonic() - admitted - self._mean_seconds)
-                self._changed.notify_all()
+                self._release(1)
 
-    @contextmanager
-    def all_slots(self) -> Iterator[bool]:
-        """Holds every slot if every slot is free and nobody waits for one; yields whether it does."""
+    def _take_all(self) -> bool:
         with self._changed:
-            held = self._busy == 0 and not self._waiting
-            if held:
+            free = self._busy == 0 and not self._waiting
+            if free:
                 self._busy = self._slots
-        try:
-            yield held
-        finally:
-            if held:
-                with self._changed:
-                    self._busy -= self._slots
-                    self._changed.notify_all()
+            return free
+
+    def _release(self, slots: int) -> None:
+        with self._changed:
+            self._busy -= slots
+            self._changed.notify_all()
 
     def _enter(self, stop: Stop) -> None:
         ticket = object()

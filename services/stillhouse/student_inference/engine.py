@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -66,9 +65,14 @@ class Engine:
         self.on_usage: Callable[[Usage], None] = lambda _usage: None
         """Hears of every answer that came to its end."""
         self._probed: set[str] = set()
-        self._prefixes = SharedPrefixes()
+        self._prefixes = SharedPrefixes(config.parallel)
         self._alphabet = Alphabet(header)
         self.facts = self._read_facts(header, model, min(requested_layers(config.gpu_layers), header.layers + 1))
+
+    @property
+    def shares(self) -> bool:
+        """Whether what a question begins with can be copied from slot to slot."""
+        return self._slot_folder is not None and self.facts.slots > 1
 
     def render(self, messages: Sequence[Message]) -> str:
         """The messages through the model's own chat template. Raises InvalidArgument."""
@@ -88,18 +92,22 @@ class Engine:
         """
         if question.constraint is not None:
             self._alphabet.check(question.constraint.characters)
-        if question.shared and question.cache_prompt:
-            self._prefixes.read_once(question.shared, lambda: self._read_for_all_slots(question.shared, stop), stop)
-        with self.admission.slot(stop) as queue_seconds:
+        before: list[Usage] = []
+
+        def read_for_all() -> None:
+            before.extend(self._read_for_all_slots(question.shared, stop))
+
+        is_lost = self._prefixes.ask(question.shared if question.cache_prompt else "")
+        with self.admission.slot(stop, read_for_all if is_lost and self.shares else None) as queue_seconds:
             if question.constraint is not None and question.constraint.probe:
                 self._probe(question.constraint, stop)
-            yield from self._generate(question, stop, queue_seconds)
+            yield from self._generate(question, stop, queue_seconds, before)
 
     def _probe(self, constraint: Constraint, stop: Stop) -> None:
         if constraint.probe in self._probed:
             return
         question = Question("~", Sampling(max_tokens=1), Constraint(constraint.probe), cache_prompt=False)
-        text = "".join(piece.text for piece in self._generate(question, stop, 0.0))
+        text = "".join(piece.text for piece in self._generate(question, stop, 0.0, ()))
         if not text.startswith(PROBE_ANSWER):
             raise InvalidArgument(
                 "llama.cpp does not take the JSON schema: a type or $ref that does not exist, bounds that contradict "
@@ -109,25 +117,33 @@ class Engine:
         if len(self._probed) < _PROBES_REMEMBERED:
             self._probed.add(constraint.probe)
 
-    def _read_for_all_slots(self, shared: str, stop: Stop) -> bool:
-        """Whether it was read: not while a slot is busy, nor where there is only one."""
+    def _read_for_all_slots(self, shared: str, stop: Stop) -> Sequence[Usage]:
+        """What that took. All slots are held."""
         first, *others = range(self.facts.slots)
         question = Question(shared, Sampling(max_tokens=1))
-        with self.admission.all_slots() as held:
-            if not (held and others and self._slot_folder):
-                return False
-            request = {**completion_request(question, self.facts.context_tokens), "id_slot": first}
-            with closing(self._chunks(request, stop)) as chunks:
-                list(pieces_of(chunks, question, 0.0))
+        request = {**completion_request(question, self.facts.context_tokens), "id_slot": first}
+        with closing(self._chunks(request, stop)) as chunks:
+            read = [piece.usage for piece in pieces_of(chunks, question, 0.0) if piece.usage is not None]
+
+        def uncopied() -> Iterator[int]:
+            for other in others:
+                stop.raise_if_set("what many prompts begin with was copied")
+                yield other
+
+        if self._slot_folder is not None:
             try:
-                self._listener.copy_slot(first, others, Path(self._slot_folder.name))
+                self._listener.copy_slot(first, uncopied(), self._slot_folder)
             except (FailedPrecondition, Unavailable) as exc:
                 _log.warning("each slot reads its prompt itself", reason=exc.message)
-        return True
+        self._prefixes.hold(shared)
+        return read
 
-    def _generate(self, question: Question, stop: Stop, queue_seconds: float) -> Iterator[Piece]:
+    def _generate(
+        self, question: Question, stop: Stop, queue_seconds: float, before: Sequence[Usage]
+    ) -> Iterator[Piece]:
+        """`before` is what was read for this question before it was put."""
         with closing(self._chunks(completion_request(question, self.facts.context_tokens), stop)) as chunks:
-            usage = yield from pieces_of(chunks, question, queue_seconds)
+            usage = yield from pieces_of(chunks, question, queue_seconds, before)
         if usage is not None:
             self.on_usage(usage)
 

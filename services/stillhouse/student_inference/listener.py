@@ -1,13 +1,14 @@
 """Talks to the HTTP listener that llama.cpp opens on loopback, for what its binding does not offer.
 
-Called by the engine for chat templates and facts about the model; knows no grpc.
+Called by the engine for chat templates, facts about the model and copies of slots; knows no grpc.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from stillhouse.errors import FailedPrecondition, InvalidArgument, Unavailable
 from stillhouse.roles.role import Message
 
 _TIMEOUT_SECONDS = 30
+_SLOT_FILE = "slot"
 
 
 class Listener:
@@ -48,18 +50,22 @@ class Listener:
             found.update(answer)
         return {**found, **found["data"][0]["meta"]}
 
-    def copy_slot(self, slot: int, others: Sequence[int], folder: Path) -> None:
+    def copy_slot(self, slot: int, others: Iterable[int], folder: Path) -> None:
         """Has other slots hold what this one holds, by way of a file. All of them are idle.
 
-        Raises FailedPrecondition with llama.cpp's complaint: no room in the folder, say.
+        The folder is made for it and taken away again: the file is somebody's prompt. Raises FailedPrecondition where
+        it can't be made, or with llama.cpp's complaint (no room, say), and Unavailable.
         """
-        file = folder / "slot"
         try:
-            self._slot(slot, "save", file.name)
+            folder.mkdir(mode=0o700)
+        except OSError as exc:
+            raise FailedPrecondition(f"no folder can be made at {folder}: {exc.strerror}") from exc
+        try:
+            self._slot(slot, "save", _SLOT_FILE)
             for other in others:
-                self._slot(other, "restore", file.name)
+                self._slot(other, "restore", _SLOT_FILE)
         finally:
-            file.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _slot(self, slot: int, action: str, name: str) -> None:
         status, answer = self._call("POST", f"/slots/{slot}?action={action}", {"filename": name})

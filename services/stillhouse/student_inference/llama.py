@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,28 +25,27 @@ _BLOCK = 32
 """Numbers that share a scale in ggml's Q8_0."""
 
 
-def slot_folder(config: EngineConfig) -> TemporaryDirectory[str] | None:
-    """Where one slot is put down for the others to take it up. None where it can't be made, or where others than this
-    process may call the listener, which would let them write there.
+def slot_folder(config: EngineConfig) -> Path | None:
+    """Where one slot is put down for the others to take it up; it is there while that is done, under a name that nobody
+    can guess. None where no file can be written, or where others than this process may call the listener, which would
+    let them write there.
     """
     if config.http_port is not None:
         return None
     try:
-        return TemporaryDirectory(prefix="stillhouse-slots-")
+        return Path(gettempdir()) / f"stillhouse-slots-{secrets.token_hex(16)}"
     except OSError:
         return None
 
 
-def start_llama(
-    path: Path, header: GgufHeader, config: EngineConfig, slots: TemporaryDirectory[str] | None
-) -> tuple[Any, int, str]:
+def start_llama(path: Path, header: GgufHeader, config: EngineConfig, slots: Path | None) -> tuple[Any, int, str]:
     """The xllamacpp server, the port of its HTTP listener and that listener's key.
 
     Raises FailedPrecondition: the HTTP port is in use, or llama.cpp does not load the file.
     """
     parameters = server_parameters(path, header, config)
     if slots is not None:
-        parameters.slot_save_path = f"{slots.name}/"
+        parameters.slot_save_path = f"{slots}/"
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if config.http_port:
         _check_port(config.http_host, config.http_port)

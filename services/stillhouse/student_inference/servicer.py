@@ -6,6 +6,7 @@ Wired by `__main__`; errors travel as exceptions to the server's interceptor. It
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from os.path import commonprefix
 
 import grpc
 
@@ -18,7 +19,6 @@ from stillhouse.student_inference.constraint import Constraint
 from stillhouse.student_inference.engine import Engine
 from stillhouse.student_inference.model_file import ModelFile
 from stillhouse.student_inference.sampling import Sampling
-from stillhouse.student_inference.shared_prefixes import common_beginning
 from stillhouse.v1 import artifact_pb2, student_inference_pb2, student_inference_pb2_grpc
 
 MAX_PROMPT_BYTES = 1 << 20
@@ -128,7 +128,7 @@ def _prompt(engine: Engine, request: student_inference_pb2.GenerateRequest) -> t
     if kind == "chat":
         messages = _messages(request.chat)
         prompt = engine.render(messages)
-        return prompt, _shared(engine, messages, prompt) if request.shared_prefix else ""
+        return prompt, _shared(engine, messages, prompt) if request.shared_prefix and engine.shares else ""
     if request.shared_prefix:
         raise InvalidArgument("only chat messages have a shared prefix", field="shared_prefix")
     if kind == "text":
@@ -144,7 +144,11 @@ def _prompt(engine: Engine, request: student_inference_pb2.GenerateRequest) -> t
 
 def _shared(engine: Engine, messages: Sequence[Message], prompt: str) -> str:
     *others, last = messages
-    return common_beginning(prompt, engine.render([*others, Message(last.role, "")]))
+    try:
+        other = engine.render([*others, Message(last.role, "")])
+        return commonprefix([prompt, other])  # noqa: RUF071 - of text, no path
+    except InvalidArgument:  # a template that takes no empty message
+        return ""
 
 
 def _messages(chat: student_inference_pb2.ChatMessages) -> list[Message]:

@@ -1,50 +1,46 @@
-"""Has what many prompts begin with read once for all slots: llama.cpp shares nothing between slots by itself.
+"""Which beginnings of prompts the slots still hold: llama.cpp shares nothing between slots by itself.
 
-Called by the engine before a question that says so; knows no grpc and no llama.cpp.
+Called by the engine for every question; knows no grpc and no llama.cpp.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from itertools import takewhile
 
-from stillhouse.student_inference.admission import Stop
-
-_REMEMBERED = 256
-_POLL_SECONDS = 0.05
+SHORTEST = 1000
+"""Characters: what is shorter is read sooner than others' prompts are lost for it."""
 
 
 class SharedPrefixes:
-    """Each beginning is read at most once: what a slot has lost since, it reads again for itself.
+    """Beginnings that were read for all slots. One is lost once as many questions as there are slots came without it.
 
-    So prompts of two beginnings in turn do not drive each other out of all slots.
+    So two beginnings in turn do not drive each other out of all slots, question by question.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int) -> None:
         """Nothing was read."""
-        self._reading = threading.Lock()
-        self._read: OrderedDict[bytes, None] = OrderedDict()
+        self._slots = slots
+        self._lock = threading.Lock()
+        self._asked = 0
+        self._held: dict[bytes, int] = {}
+        """The number of the last question with each, by digest; at most as many as there are slots."""
 
-    def read_once(self, shared: str, read: Callable[[], bool], stop: Stop) -> None:
-        """Calls `read` if this text was not read before; it says whether it did. One reads, others wait for it.
+    def ask(self, shared: str) -> bool:
+        """Counts a question; whether what it begins with is to be read for all slots. Empty: it shares nothing."""
+        digest = _digest(shared)
+        with self._lock:
+            self._asked += 1
+            self._held = {each: last for each, last in self._held.items() if self._asked - last <= self._slots}
+            if digest in self._held:
+                self._held[digest] = self._asked
+            return len(shared) >= SHORTEST and digest not in self._held
 
-        Raises what `read` raises, and Cancelled or DeadlineExceeded where `stop` is set while waiting.
-        """
-        digest = hashlib.sha256(shared.encode(errors="surrogatepass")).digest()
-        while not self._reading.acquire(timeout=_POLL_SECONDS):
-            stop.raise_if_set("what many prompts begin with was read")
-        try:
-            if digest not in self._read and read():
-                self._read[digest] = None
-                if len(self._read) > _REMEMBERED:
-                    self._read.popitem(last=False)
-        finally:
-            self._reading.release()
+    def hold(self, shared: str) -> None:
+        """All slots hold it now."""
+        with self._lock:
+            self._held[_digest(shared)] = self._asked
 
 
-def common_beginning(text: str, other: str) -> str:
-    """The characters that both begin with."""
-    return text[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, other, strict=False)))]
+def _digest(shared: str) -> bytes:
+    return hashlib.sha256(shared.encode(errors="surrogatepass")).digest()

@@ -255,8 +255,9 @@ class GenerateRequest(_message.Message):
     cache_prompt: _builtins.bool
     """False for reproducible evaluation: the prefix cache is not read. Absent: true."""
     shared_prefix: _builtins.bool
-    """Many requests to come have this chat's messages but for the last: the first such request has them read once, for
-    all slots that are free then. For one caller's parallel calls; the free slots forget what they held.
+    """Many requests to come have this chat's messages but for the last: if every slot is free, the first such request has
+    them read once, for all slots, which forget what they held; else each slot reads them. For one caller's parallel
+    calls. Nothing is shared while the HTTP listener is offered.
     """
     @_builtins.property
     def role_inputs(self) -> Global___RoleInputs: ...

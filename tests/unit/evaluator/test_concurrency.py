@@ -11,7 +11,8 @@ import pytest
 from scripted_student import ScriptedStudent
 from stillhouse.artifacts.answers import AnswerLog
 from stillhouse.artifacts.store import Store
-from stillhouse.errors import InvalidArgument, PermissionDenied
+from stillhouse.errors import InvalidArgument, PermissionDenied, Unavailable
+from stillhouse.evaluator.asking import Patience
 from stillhouse.evaluator.evaluation import EvaluationPlan, measure
 from stillhouse.v1.evaluator_pb2 import Gate
 from unit.evaluator.test_evaluate_stage import GOOD, LINES, QUESTIONS, plan
@@ -50,6 +51,20 @@ def test_an_error_ends_it_and_what_waits_is_not_asked() -> None:
     with pytest.raises(PermissionDenied, match="the token is wrong"):
         measure(at_a_time(2, lines=LINES * 50), student)
     assert len(student.asked) <= 2
+
+
+def test_an_error_ends_the_patience_with_which_others_are_asked() -> None:
+    refused = Event()
+
+    def script(text: str) -> str:
+        if text == QUESTIONS[0]:
+            assert refused.wait(timeout=30)
+            raise PermissionDenied("the token is wrong")
+        refused.set()
+        raise Unavailable("it is away")
+
+    with pytest.raises(PermissionDenied):
+        measure(at_a_time(2), ScriptedStudent(script), patience=Patience(away_seconds=3600))
 
 
 def test_an_error_of_the_metric_ends_it_too() -> None:

@@ -70,17 +70,50 @@ def test_a_cancelled_request_leaves_the_queue() -> None:
 
 
 def test_all_slots_are_held_only_where_nobody_holds_one() -> None:
-    admission = Admission(slots=3, queue=3)
-    with admission.slot(Stop()), admission.all_slots() as held:
-        assert (held, admission.busy) == (False, 1)
-    with admission.all_slots() as held:
-        assert (held, admission.busy) == (True, 3)
-        with pytest.raises(DeadlineExceeded), admission.slot(Stop(deadline_seconds=0.05)):
+    admission, held = Admission(slots=3, queue=3), []
+
+    def with_all() -> None:
+        held.append(admission.busy)
+        for others in (None, with_all):
+            with pytest.raises(DeadlineExceeded), admission.slot(Stop(deadline_seconds=0.05), others):
+                pass
+
+    with admission.slot(Stop(), with_all) as waited:
+        assert (held, admission.busy, waited < 0.05) == ([3], 1, True)
+        with admission.slot(Stop(), with_all):
+            assert (held, admission.busy) == ([3], 2)
+    assert admission.busy == 0
+
+
+def test_all_slots_are_free_again_after_an_error() -> None:
+    admission = Admission(slots=3, queue=0)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), admission.slot(Stop(), fail):
+        pass
+    assert admission.busy == 0
+
+
+def test_who_comes_while_all_slots_are_held_waits_in_the_queue() -> None:
+    admission, entered = Admission(slots=2, queue=1), []
+
+    def ask() -> None:
+        with admission.slot(Stop()):
+            entered.append(admission.busy)
+
+    def with_all() -> None:
+        thread.start()
+        wait_until(lambda: admission.waiting == 1)
+        with pytest.raises(ResourceExhausted), admission.slot(Stop()):
             pass
-        with admission.all_slots() as again:
-            assert not again
-    with admission.slot(Stop()) as waited:
-        assert (waited < 1, admission.busy) == (True, 1)
+        assert entered == []
+
+    thread = threading.Thread(target=ask)
+    with admission.slot(Stop(), with_all):
+        thread.join(10)
+        assert entered == [2]
 
 
 def test_a_deadline_ends_the_wait() -> None:

@@ -1,83 +1,54 @@
-"""What many prompts begin with is read once, by one of those who ask."""
+"""Which beginnings are to be read for all slots: new ones, and those that so many others have come after."""
 
 from __future__ import annotations
 
-import threading
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from stillhouse.errors import Cancelled, DeadlineExceeded, Unavailable
-from stillhouse.student_inference.admission import Stop
-from stillhouse.student_inference.shared_prefixes import SharedPrefixes, common_beginning
+from stillhouse.student_inference.shared_prefixes import SHORTEST, SharedPrefixes
 
-
-def test_a_beginning_is_read_by_the_first_while_the_others_wait() -> None:
-    prefixes, entered, released = SharedPrefixes(), threading.Event(), threading.Event()
-    read: list[str] = []
-
-    def slowly() -> bool:
-        entered.set()
-        assert released.wait(10)
-        read.append("slowly")
-        return True
-
-    def ask(work: str) -> None:
-        prefixes.read_once("shared", slowly if work == "slowly" else lambda: read.append(work) is None, Stop())
-        read.append("went on")
-
-    threads = [threading.Thread(target=ask, args=(work,)) for work in ("slowly", "again", "again")]
-    threads[0].start()
-    assert entered.wait(10)
-    for thread in threads[1:]:
-        thread.start()
-    assert read == []
-    released.set()
-    for thread in threads:
-        thread.join(10)
-    assert read == ["slowly", "went on", "went on", "went on"]
+SLOTS = 4
+A, B = ("a" * SHORTEST, "b" * SHORTEST)
 
 
-def test_each_beginning_is_read_once_in_whatever_turn_they_come() -> None:
-    prefixes, read = SharedPrefixes(), []
-    for shared in "ABABBA":
-        prefixes.read_once(shared, lambda shared=shared: read.append(shared) is None, Stop())
-    assert read == ["A", "B"]
+@pytest.fixture
+def prefixes() -> SharedPrefixes:
+    return SharedPrefixes(SLOTS)
 
 
-def test_what_was_not_read_is_tried_again() -> None:
-    prefixes, calls = SharedPrefixes(), []
-
-    def fail() -> bool:
-        calls.append("failed")
-        raise Unavailable("llama.cpp failed")
-
-    with pytest.raises(Unavailable):
-        prefixes.read_once("shared", fail, Stop())
-    prefixes.read_once("shared", lambda: calls.append("no slot is free") is not None, Stop())
-    prefixes.read_once("shared", lambda: calls.append("read") is None, Stop())
-    assert calls == ["failed", "no slot is free", "read"]
+def read(prefixes: SharedPrefixes, shared: str) -> bool:
+    """One question: whether its beginning was read for all slots."""
+    is_lost = prefixes.ask(shared)
+    if is_lost:
+        prefixes.hold(shared)
+    return is_lost
 
 
-def test_a_caller_that_goes_away_waits_no_longer() -> None:
-    prefixes, gone = SharedPrefixes(), Stop()
-    gone.cancel()
-
-    def while_reading() -> bool:
-        for stop, error in ((gone, Cancelled), (Stop(deadline_seconds=0.01), DeadlineExceeded)):
-            with pytest.raises(error, match="what many prompts begin with was read"):
-                prefixes.read_once("shared", lambda: True, stop)
-        return True
-
-    prefixes.read_once("shared", while_reading, Stop())
+def test_a_beginning_is_read_once_for_all_that_come(prefixes: SharedPrefixes) -> None:
+    assert [read(prefixes, A) for _ in range(20)] == [True] + [False] * 19
 
 
-@given(st.text(max_size=8), st.text(max_size=4), st.text(max_size=4))
-def test_two_texts_begin_with_what_they_have_in_common(shared: str, text: str, other: str) -> None:
-    found = common_beginning(shared + text, shared + other)
-    assert found.startswith(shared)
-    assert (shared + text).startswith(found)
-    assert (shared + other).startswith(found)
-    rest, others = (shared + text)[len(found) :], (shared + other)[len(found) :]
-    assert not rest or not others or rest[0] != others[0]
+def test_two_beginnings_in_turn_are_read_once_each(prefixes: SharedPrefixes) -> None:
+    assert [read(prefixes, shared) for shared in [A, B] * 10] == [True, True] + [False] * 18
+
+
+@pytest.mark.parametrize("other", [B, ""], ids=["another beginning", "nothing shared"])
+def test_it_is_read_again_once_there_was_a_question_for_every_slot(prefixes: SharedPrefixes, other: str) -> None:
+    for others, again in ((SLOTS - 1, False), (SLOTS, True)):
+        read(prefixes, A)
+        for _ in range(others):
+            read(prefixes, other)
+        assert read(prefixes, A) is again
+
+
+def test_what_was_not_read_is_tried_again(prefixes: SharedPrefixes) -> None:
+    assert [prefixes.ask(A) for _ in range(3)] == [True] * 3
+
+
+def test_what_is_short_is_not_worth_the_prompts_that_are_lost_for_it(prefixes: SharedPrefixes) -> None:
+    assert (prefixes.ask(A[1:]), prefixes.ask("")) == (False, False)
+
+
+def test_no_more_is_remembered_than_there_are_slots(prefixes: SharedPrefixes) -> None:
+    for number in range(100):
+        read(prefixes, f"{number} {A}")
+    assert len(prefixes._held) <= SLOTS + 1
