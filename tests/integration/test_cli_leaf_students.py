@@ -66,11 +66,13 @@ def test_rows_asked_at_the_same_time_are_said_to_be(tmp_path: Path, rows: Path, 
         together.wait(timeout=60)
         return AUTHOR(text)
 
-    with served(ScriptedServicer(author, slots=3)) as server:
+    servicer = ScriptedServicer(author, slots=3)
+    with served(servicer) as server:
         arguments = ("--validation", rows, "--student", server.address, "--output", tmp_path / "e.json")
         outcome = run_leaf(capsys, "evaluate", *arguments, "--concurrency", "3")
         too_many = run_leaf(capsys, "evaluate", *arguments, "--concurrency", "4")
 
+    assert [request.shared_prefix and request.cache_prompt for request in servicer.requests] == [True] * 3
     assert (too_many.code, "answers at a time: 3" in " ".join(too_many.err.split())) == (65, True)
     assert outcome.code == 0, outcome.err
     assert "3 requests in flight" in outcome.out

@@ -113,7 +113,7 @@ class Interviewer:
             model=f"student:sha256:{self.model_sha256}",
             prompt=json.dumps(messages, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
             parameters={
-                "cache_prompt": False,
+                "cache_prompt": question.cache_prompt,
                 "grammar_sha256": sha256(question.grammar.encode()).hexdigest() if question.grammar else None,
                 "max_tokens": question.max_tokens,
                 "temperature": question.temperature,

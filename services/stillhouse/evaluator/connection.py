@@ -19,7 +19,7 @@ ROW_DEADLINE_SECONDS = 600.0
 
 
 class RemoteStudent:
-    """A student server, asked without its prefix cache."""
+    """A student server."""
 
     def __init__(self, client: StudentClient, model_sha256: str, slots: int, *, deadline_seconds: float) -> None:
         """`deadline_seconds` is for one answer."""
@@ -44,7 +44,8 @@ class RemoteStudent:
             temperature=question.temperature,
             max_tokens=question.max_tokens,
             seed=question.seed,
-            cache_prompt=False,
+            cache_prompt=question.cache_prompt,
+            shared_prefix=question.cache_prompt,
             grammar=question.grammar or None,
         )
         started = monotonic()

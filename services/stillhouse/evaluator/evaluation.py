@@ -221,6 +221,7 @@ def _question(plan: EvaluationPlan, row: EvaluationRow) -> Question:
         max_tokens=plan.subject.max_tokens,
         temperature=plan.subject.temperature,
         seed=plan.subject.seed,
+        cache_prompt=plan.subject.concurrency > 1,
         inputs=row.inputs,
     )
 

@@ -22,6 +22,8 @@ class Question:
     max_tokens: int
     temperature: float
     seed: int
+    cache_prompt: bool = False
+    """Whether what the prompt begins with may be read once for many; where seconds are measured it may not."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """The row's inputs, for a model that is asked with a prompt of its own."""
 
@@ -54,5 +56,8 @@ class Student(Protocol):
         ...
 
     def generate(self, question: Question) -> StudentAnswer:
-        """Answers without the prefix cache. Raises the errors of `stillhouse.errors`; Unavailable where it is gone."""
+        """Answers, by the prefix cache only where the question allows it.
+
+        Raises the errors of `stillhouse.errors`; Unavailable where it is gone.
+        """
         ...

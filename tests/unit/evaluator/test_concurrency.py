@@ -43,6 +43,13 @@ def test_rows_are_asked_at_the_same_time_and_reported_in_their_order() -> None:
     assert measured.document["concurrency"] == 4
 
 
+@pytest.mark.parametrize(("count", "shared"), [(1, False), (2, True)])
+def test_the_cache_is_used_where_no_seconds_are_measured(count: int, shared: bool) -> None:
+    student = ScriptedStudent(lambda text: GOOD)
+    measure(at_a_time(count), student)
+    assert {question.cache_prompt for question in student.asked} == {shared}
+
+
 def test_an_error_ends_it_and_what_waits_is_not_asked() -> None:
     def script(text: str) -> str:
         raise PermissionDenied("the token is wrong")
