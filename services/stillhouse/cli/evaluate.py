@@ -47,7 +47,8 @@ def evaluate(
         int | None, typer.Option(min=0, help="Default: 42; a teacher's 1000042, apart from its records'.")
     ] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=64, help="Rows asked of a student at a time; seconds an answer are then others.")
+        int,
+        typer.Option(min=1, max=64, help="Rows asked of a student at a time: sooner done, but no measure of seconds."),
     ] = 1,
     gate: Annotated[
         list[str] | None,
