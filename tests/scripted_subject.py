@@ -187,6 +187,7 @@ def quiz_search(
     threads: int = 2,
     min_baseline_valid: float = 0.5,
     validation: Sequence[dspy.Example] | None = None,
+    held_out: Sequence[dspy.Example] = (),
     prompt: ScriptedSubject | None = None,
     **fields: Any,
 ) -> Search:
@@ -199,6 +200,7 @@ def quiz_search(
         scoring=Scoring(ROLE, None, journal),
         train=quiz_rows(6),
         validation=quiz_rows(8, start=100) if validation is None else validation,
+        held_out=held_out,
         min_baseline_valid=min_baseline_valid,
     )
 

@@ -93,11 +93,14 @@ def test_a_teacher_is_optimised_for_by_its_provider_and_name(
     outcome = optimize(*models, "--held-out", held_out, "--thinking-budget", 64)
     assert outcome.code == 0, outcome.err
     assert "own prompt" in outcome.out
-    assert "on the rows that chose the program" in outcome.out
+    assert "on the rows that chose the program" in " ".join(outcome.out.split())
+    assert "on 2 rows that chose nothing" in " ".join(outcome.out.split())
     assert "stillhouse program show" in outcome.out
     (manifest,) = Store.open(str(tmp_path / "store")).manifests()
     request = unpack_as(manifest.request, OptimizeRequest)
     assert request.held_out.size_bytes == held_out.stat().st_size
+    metadata = json.loads((tmp_path / "program" / "metadata.json").read_text())
+    assert (metadata["held_out"]["path"], metadata["held_out"]["size"]) == (str(held_out), 2)
     assert request.max_tokens == 8192, "what a teacher needs to think"
     asked = [(model.max_output_tokens, model.thinking_budget) for model in (request.teacher, request.prompt_model)]
     assert asked == [(8192, 64), (8192, 64)]

@@ -21,7 +21,8 @@ def show_optimization(screen: Console, metadata: Mapping[str, Any], output: Path
     facts = [
         ("own prompt", f"{baseline['score']:.3f} on {metadata['valset_size']} rows; failed rows: {failures}"),
         ("program", f"{best['score']:.3f}; failed rows: {sum(best['failures'].values())}"),
-        ("difference", _difference(metadata["difference"])),
+        ("difference", f"{_difference(metadata['difference'])}; on the rows that chose the program"),
+        *_held_out(metadata.get("held_out")),
         ("tried", f"{len(metadata['trials'])} evaluations with {metadata['optimizer']}{_ended(metadata)}"),
         ("calls", f"{usage['calls']}, {usage['from_log']} of them answered before; ${usage['cost_usd']:.4f}"),
         ("tokens", f"{number(prompt)} in, {number(usage['completion_tokens'])} out{cached}"),
@@ -36,16 +37,37 @@ def show_optimization(screen: Console, metadata: Mapping[str, Any], output: Path
     if wants_demos and not _has_demos(metadata):
         said = "no answer was good enough to be a demo: see --metric-threshold, or name a --demo-model"
         screen.print(said, markup=False, soft_wrap=True)
+    if verdict := _verdict(metadata):
+        screen.print(verdict, markup=False, soft_wrap=True)
     if best["score"] <= baseline["score"]:
         screen.print("nothing beat the role's own prompt: the program is that prompt", markup=False, soft_wrap=True)
 
 
 def _difference(paired: Mapping[str, Any]) -> str:
-    """What other rows will say is for `evaluate`: these chose the best of many."""
     few = paired["rows"] < FEWEST_ROWS
     interval = "too few rows for an interval" if few else f"95 % {paired['low']:+.3f} to {paired['high']:+.3f}"
     counted = ", ".join(f"{paired[each]} {each}" for each in ("wins", "ties", "losses"))
-    return f"{paired['mean']:+.3f}, {interval}; {counted}; on the rows that chose the program"
+    return f"{paired['mean']:+.3f}, {interval}; {counted}"
+
+
+def _held_out(judged: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if judged is None:
+        return []
+    own, program = judged["baseline"]["score"], judged["score"]["score"]
+    scores = f"own prompt {own:.3f}, program {program:.3f} on {judged['size']} rows that chose nothing"
+    return [("held out", f"{scores}; {_difference(judged['difference'])}")]
+
+
+def _verdict(metadata: Mapping[str, Any]) -> str:
+    """What to do with the program, as far as rows say that did not choose it; empty where there are none."""
+    judged = metadata.get("held_out")
+    if judged is None or metadata["score"]["score"] <= metadata["baseline"]["score"]:
+        return ""
+    if judged["difference"]["high"] < 0:
+        return "on the held-out rows the role's own prompt is better: keep that"
+    if judged["difference"]["low"] > 0:
+        return "on the held-out rows the program is better, too"
+    return "on the held-out rows the program is not surely better than the role's own prompt"
 
 
 def _has_demos(metadata: Mapping[str, Any]) -> bool:

@@ -32,7 +32,8 @@ def optimize(
     validation: Annotated[Path, typer.Option(help="JSONL rows that every candidate is scored on.")],
     output: Annotated[Path, typer.Option(metavar="PROGRAM_DIR", help="Folder for program.json and metadata.json.")],
     held_out: Annotated[
-        Path | None, typer.Option(help="JSONL rows to judge the result by: the others may have no input of theirs.")
+        Path | None,
+        typer.Option(help="JSONL rows to judge the result by at the end; the others may have no input of theirs."),
     ] = None,
     role: Annotated[str, typer.Option(help="The role whose prompt it is.")] = "product_owner",
     student: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="For a student that is served.")] = None,
@@ -239,6 +240,7 @@ def _put_rows(request: OptimizeRequest, store: Store, *, train: Path, validation
     request.validation.CopyFrom(rows(validation, "validation.jsonl"))
     if held_out is not None:
         request.held_out.CopyFrom(rows(held_out, "held-out.jsonl"))
+        request.evaluate_held_out, request.held_out_source = True, str(held_out)
 
 
 def _name_student(request: OptimizeRequest, address: str, token: str | None, ca: Path | None, wait: float) -> None:
@@ -274,6 +276,7 @@ def _deliver(store: Store, result: OptimizeResult, output: Path, *, json_output:
         "program_sha256": result.program.sha256,
         **{name: metadata[name] for name in ("baseline", "score", "difference", "ended_by", "valset_size", "usage")},
         "trials": len(metadata["trials"]),
+        "held_out": metadata.get("held_out"),
     }
     if json_output:
         print_json(document)

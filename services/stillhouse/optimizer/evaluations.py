@@ -74,6 +74,11 @@ class Evaluations(BaseCallback):  # type: ignore[misc]
         full = [evaluation for evaluation in self.finished if evaluation.full]
         return max(full, key=lambda evaluation: evaluation.score) if full else None
 
+    @property
+    def is_over(self) -> bool:
+        """Nothing is added any more."""
+        return self._over
+
     def close(self) -> None:
         """Ends the pass for the threads that DSPy leaves behind when a run ends: their next question is not put."""
         self._over = True

@@ -13,6 +13,7 @@ from stillhouse.dataset.paired import paired_difference
 from stillhouse.optimizer.evaluations import Evaluation
 from stillhouse.optimizer.optimization import Optimized
 from stillhouse.optimizer.options import Options, idle_options, parameters_of
+from stillhouse.optimizer.search import Found
 from stillhouse.programs.values import as_json
 from stillhouse.roles.role import Role
 from stillhouse.v1.optimizer_pb2 import OptimizeRequest
@@ -58,13 +59,14 @@ def metadata_document(
     metric_version: int | str,
     train: DataSet,
     validation: DataSet,
+    held_out: DataSet | None,
     seconds: float,
 ) -> dict[str, Any]:
     """`metric_version` is the role's version, or the digest of a metric of the user's own.
 
-    Scores and rates are in [0, 1]; `difference` is the score less the baseline's, row by row on the rows that chose it,
-    with its 95 % interval; `candidates` has the texts that the trials' numbers stand for, `idle` the options
-    that were given and that the optimizer has no use for.
+    Scores and rates are in [0, 1]; `difference` is the score less the baseline's, row by row on the rows that chose
+    it, with its 95 % interval, `held_out` the same on rows that chose nothing; `candidates` has the texts that the
+    trials' numbers stand for, `idle` the options that were given and that the optimizer has no use for.
     """
     found = optimized.found
     candidates = _Candidates()
@@ -102,7 +104,8 @@ def metadata_document(
         "valset_size": options.validation_rows,
         "baseline": _scored(found.baseline),
         "score": _scored(found.best) | {"candidate": candidates.numbered(found.best.program)},
-        "difference": asdict(paired_difference(_by_row(found.best), _by_row(found.baseline))),
+        "difference": _difference(found.best, found.baseline),
+        **_judged(found, held_out),
         "ended_by": found.ended_by or None,
         "trials": trials,
         "candidates": candidates.document(),
@@ -122,6 +125,18 @@ def _scored(evaluation: Evaluation) -> dict[str, Any]:
         "valid_rate": evaluation.valid_rate,
         "failures": dict(sorted(evaluation.failures.items())),
     }
+
+
+def _judged(found: Found, rows: DataSet | None) -> dict[str, Any]:
+    if rows is None or found.held_out is None:
+        return {}
+    baseline, best = found.held_out
+    figures = {"baseline": _scored(baseline), "score": _scored(best), "difference": _difference(best, baseline)}
+    return {"held_out": {"path": rows.path, "sha256": rows.sha256, "size": rows.size, **figures}}
+
+
+def _difference(evaluation: Evaluation, baseline: Evaluation) -> dict[str, Any]:
+    return asdict(paired_difference(_by_row(evaluation), _by_row(baseline)))
 
 
 def _by_row(evaluation: Evaluation) -> dict[str, float]:

@@ -82,7 +82,7 @@ def _telling(report: Callable[[Progress], None], journal: Journal) -> Callable[[
         }
         if (best := evaluations.best) is not None:
             figures |= {"baseline_score": evaluations.finished[0].score, "best_score": best.score}
-        progress = Progress(message=_doing(number, total), done=done, total=total, unit="rows", figures=figures)
+        progress = Progress(message=_doing(evaluations, total), done=done, total=total, unit="rows", figures=figures)
         if not total:
             progress.done, progress.unit = usage.calls, "calls"
         report(progress)
@@ -90,7 +90,10 @@ def _telling(report: Callable[[Progress], None], journal: Journal) -> Callable[[
     return tell
 
 
-def _doing(number: int, rows: int) -> str:
+def _doing(evaluations: Evaluations, rows: int) -> str:
+    if evaluations.is_over:
+        return "the rows that were held out"
     if not rows:
         return "making demos and instructions"
+    number = len(evaluations.finished)
     return f"candidate {number}" if number else "the role's own prompt"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,35 +41,57 @@ class Found:
     evaluations: tuple[Evaluation, ...]
     ended_by: str
     """The limit that ended it; empty where it came to its end."""
+    held_out: tuple[Evaluation, Evaluation] | None = None
+    """The role's own prompt and the best program on rows that chose nothing; None where they were not asked."""
 
 
 def search(plan: Search, on_row: Callable[[Evaluations, int, int], None]) -> Found:
     """The best program. Raises FailedPrecondition (few readable answers, a failing optimizer) and what ends a run."""
     evaluations = Evaluations(plan.validation, on_row)
-    ended_by = ""
-    settings = {"callbacks": [evaluations], "adapter": ProposalAdapter(), "disable_history": True}
-    with _quiet(), dspy.context(lm=plan.models.task, num_threads=plan.models.threads, **settings):
-        try:
-            _run(plan, evaluations)
-        except RunEnded as ended:
-            if ended.error is not None:
-                raise ended.error from ended
-            ended_by = ended.limit
-        finally:
-            evaluations.close()
-    best = evaluations.best
+    with _asking(plan, evaluations) as end:
+        _run(plan, evaluations)
+    ended_by, best = end.limit, evaluations.best
     if best is None:
         raise FailedPrecondition(
             f"{ended_by} was reached before the role's own prompt was evaluated on {len(plan.validation)} rows; "
             "allow more"
         )
-    return Found(evaluations.finished[0], best, tuple(evaluations.finished), ended_by)
+    baseline, held_out = evaluations.finished[0], None
+    if plan.held_out and not ended_by:
+        judging = Evaluations(plan.held_out, lambda _, done, total: on_row(evaluations, done, total))
+        with _asking(plan, judging) as end:
+            for each in (baseline, best):
+                _evaluate(plan, each.program, plan.held_out)
+            held_out = judging.finished[0], judging.finished[1]
+        ended_by = end.limit
+    return Found(baseline, best, tuple(evaluations.finished), ended_by, held_out)
+
+
+@dataclass
+class _End:
+    limit: str = ""
+
+
+@contextmanager
+def _asking(plan: Search, evaluations: Evaluations) -> Iterator[_End]:
+    """DSPy as it is asked here. A limit that is reached ends what is within, and is told; an error is raised."""
+    end = _End()
+    settings = {"callbacks": [evaluations], "adapter": ProposalAdapter(), "disable_history": True}
+    with _quiet(), dspy.context(lm=plan.models.task, num_threads=plan.models.threads, **settings):
+        try:
+            yield end
+        except RunEnded as ended:
+            if ended.error is not None:
+                raise ended.error from ended
+            end.limit = ended.limit
+        finally:
+            evaluations.close()
 
 
 def _run(plan: Search, evaluations: Evaluations) -> None:
     program = plan.program()
     plan.scoring.threshold = 0.0
-    _evaluate(plan, program)
+    _evaluate(plan, program, plan.validation)
     baseline = evaluations.finished[0]
     _check_baseline(baseline, plan.min_baseline_valid)
     wanted = plan.options.metric_threshold
@@ -83,15 +105,12 @@ def _run(plan: Search, evaluations: Evaluations) -> None:
             f"{plan.options.optimizer} failed ({type(exc).__name__}: {' '.join(str(exc).split())[:500]}); a larger "
             "prompt model, or a student with more context, proposes instructions that a small one can't"
         ) from exc
-    _evaluate(plan, compiled)
+    _evaluate(plan, compiled, plan.validation)
 
 
-def _evaluate(plan: Search, program: dspy.Module) -> None:
+def _evaluate(plan: Search, program: dspy.Module, rows: Sequence[dspy.Example]) -> None:
     evaluate = dspy.Evaluate(
-        devset=list(plan.validation),
-        metric=plan.scoring.score,
-        num_threads=plan.models.threads,
-        max_errors=len(plan.validation) + 1,
+        devset=list(rows), metric=plan.scoring.score, num_threads=plan.models.threads, max_errors=len(rows) + 1
     )
     evaluate(program)
 

@@ -65,7 +65,7 @@ def run(
     role = load_role(request.role.name)
     check_version(role, request.role)
     _check(request)
-    train, validation = _read_rows(context, request, role)
+    train, validation, held_out = _read_rows(context, request, role)
     rows = validation.examples
     options = options_of(request, validation_rows=len(rows), answered=are_answered(train.examples, role))
     journal = Journal(
@@ -86,6 +86,7 @@ def run(
             scoring=scoring,
             train=train.examples,
             validation=rows[: options.validation_rows],
+            held_out=held_out.examples if held_out and request.evaluate_held_out else (),
             min_baseline_valid=request.min_baseline_valid,
         )
         optimized = optimize(plan, role, journal, report=context.report)
@@ -98,6 +99,7 @@ def run(
         metric_version=metric,
         train=DataSet(train.source, request.train.sha256, len(train.examples)),
         validation=DataSet(validation.source, request.validation.sha256, len(rows)),
+        held_out=DataSet(held_out.source, request.held_out.sha256, len(held_out.examples)) if held_out else None,
         seconds=context.elapsed_seconds(),
     )
     return _commit(context, optimized, document)
@@ -112,6 +114,8 @@ def _check(request: OptimizeRequest) -> None:
         raise InvalidArgument("constraint is to be none or the role grammar", field="constraint")
     if request.HasField("teacher") and request.constraint != CONSTRAINT_KIND_NONE:
         raise InvalidArgument("a teacher is not held to the role's grammar: its constraint is none", field="constraint")
+    if request.evaluate_held_out and not request.HasField("held_out"):
+        raise InvalidArgument("no rows are held out that the result could be evaluated on", field="held_out")
     _check_numbers(request)
     for name in ("teacher", "prompt_model", "demo_model"):
         if request.HasField(name):
@@ -143,8 +147,8 @@ def _check_model(request: OptimizeRequest, name: str) -> None:
         )
 
 
-def _read_rows(context: JobContext, request: OptimizeRequest, role: Role) -> tuple[Rows, Rows]:
-    """Training and validation rows, with nothing in common and nothing of the rows that are held out."""
+def _read_rows(context: JobContext, request: OptimizeRequest, role: Role) -> tuple[Rows, Rows, Rows | None]:
+    """Training and validation rows and, where there are any, those that are held out; no input is in two of them."""
 
     def rows(artifact: Artifact, source: str) -> Rows:
         return Rows(source, read_examples(context.store.open_lines(artifact), role, source=source))
@@ -152,11 +156,12 @@ def _read_rows(context: JobContext, request: OptimizeRequest, role: Role) -> tup
     train = rows(request.train, _source(request, "train"))
     validation = rows(request.validation, _source(request, "validation"))
     check_apart(train, validation, role)
-    if request.HasField("held_out"):
-        held_out = rows(request.held_out, "the held-out rows")
-        check_apart(train, held_out, role)
-        check_apart(validation, held_out, role)
-    return train, validation
+    if not request.HasField("held_out"):
+        return train, validation, None
+    held_out = rows(request.held_out, request.held_out_source or "the held-out rows")
+    check_apart(train, held_out, role)
+    check_apart(validation, held_out, role)
+    return train, validation, held_out
 
 
 def _limits(request: OptimizeRequest) -> Limits:

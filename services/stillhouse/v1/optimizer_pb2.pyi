@@ -73,6 +73,8 @@ class OptimizeRequest(_message.Message):
     PRICES_FIELD_NUMBER: _builtins.int
     TRAIN_SOURCE_FIELD_NUMBER: _builtins.int
     VALIDATION_SOURCE_FIELD_NUMBER: _builtins.int
+    HELD_OUT_SOURCE_FIELD_NUMBER: _builtins.int
+    EVALUATE_HELD_OUT_FIELD_NUMBER: _builtins.int
     constraint: _evaluator_pb2.ConstraintKind.ValueType
     """Of a student's answers."""
     max_tokens: _builtins.int
@@ -95,6 +97,9 @@ class OptimizeRequest(_message.Message):
     train_source: _builtins.str
     """What the rows are called by their user."""
     validation_source: _builtins.str
+    held_out_source: _builtins.str
+    evaluate_held_out: _builtins.bool
+    """At the end the role's own prompt and the program are evaluated on the held-out rows, once."""
     @_builtins.property
     def role(self) -> _common_pb2.RoleReference: ...
     @_builtins.property
@@ -153,10 +158,12 @@ class OptimizeRequest(_message.Message):
         prices: _abc.Iterable[_teacher_pb2.ModelPrice] | None = ...,
         train_source: _builtins.str = ...,
         validation_source: _builtins.str = ...,
+        held_out_source: _builtins.str = ...,
+        evaluate_held_out: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_usd", b"_max_cost_usd", "_max_seconds", b"_max_seconds", "_max_total_tokens", b"_max_total_tokens", "demo_model", b"demo_model", "held_out", b"held_out", "max_calls", b"max_calls", "max_cost_usd", b"max_cost_usd", "max_seconds", b"max_seconds", "max_total_tokens", b"max_total_tokens", "model", b"model", "options", b"options", "prompt_model", b"prompt_model", "role", b"role", "teacher", b"teacher", "train", b"train", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_usd", b"_max_cost_usd", "_max_seconds", b"_max_seconds", "_max_total_tokens", b"_max_total_tokens", "concurrency", b"concurrency", "constraint", b"constraint", "demo_model", b"demo_model", "held_out", b"held_out", "max_calls", b"max_calls", "max_cost_usd", b"max_cost_usd", "max_seconds", b"max_seconds", "max_tokens", b"max_tokens", "max_total_tokens", b"max_total_tokens", "metric", b"metric", "min_baseline_valid", b"min_baseline_valid", "model", b"model", "optimizer", b"optimizer", "options", b"options", "prices", b"prices", "prompt_model", b"prompt_model", "role", b"role", "store_uri", b"store_uri", "student_address", b"student_address", "teacher", b"teacher", "temperature", b"temperature", "train", b"train", "train_source", b"train_source", "validation", b"validation", "validation_source", b"validation_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls", "_max_cost_usd", b"_max_cost_usd", "_max_seconds", b"_max_seconds", "_max_total_tokens", b"_max_total_tokens", "concurrency", b"concurrency", "constraint", b"constraint", "demo_model", b"demo_model", "evaluate_held_out", b"evaluate_held_out", "held_out", b"held_out", "held_out_source", b"held_out_source", "max_calls", b"max_calls", "max_cost_usd", b"max_cost_usd", "max_seconds", b"max_seconds", "max_tokens", b"max_tokens", "max_total_tokens", b"max_total_tokens", "metric", b"metric", "min_baseline_valid", b"min_baseline_valid", "model", b"model", "optimizer", b"optimizer", "options", b"options", "prices", b"prices", "prompt_model", b"prompt_model", "role", b"role", "store_uri", b"store_uri", "student_address", b"student_address", "teacher", b"teacher", "temperature", b"temperature", "train", b"train", "train_source", b"train_source", "validation", b"validation", "validation_source", b"validation_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_calls: _TypeAlias = _typing.Literal["max_calls"]  # noqa: Y015
     _WhichOneofArgType__max_calls: _TypeAlias = _typing.Literal["_max_calls", b"_max_calls"]  # noqa: Y015

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripted_subject import ROLE, QuizPair, ScriptedSubject, half_readable, optimized, options
+from scripted_subject import ROLE, QuizPair, ScriptedSubject, half_readable, optimized, options, quiz_rows
 from stillhouse.artifacts.store import Store
 from stillhouse.optimizer.metadata import DataSet, Names, metadata_document
 from stillhouse.optimizer.optimization import Optimized
@@ -30,6 +30,7 @@ REQUEST = OptimizeRequest(
     train_source="t.jsonl",
 )
 NAMES = Names("student/one", "teacher/two", "student/one")
+HELD_OUT = DataSet("h.jsonl", "cc" * 32, 4)
 ROWS = (DataSet("t.jsonl", "aa" * 32, 6), DataSet("v.jsonl", "bb" * 32, 9))
 
 
@@ -48,6 +49,7 @@ def document(run: Optimized) -> dict[str, Any]:
         metric_version=3,
         train=ROWS[0],
         validation=ROWS[1],
+        held_out=HELD_OUT,
         seconds=12.5,
     )
     read: dict[str, Any] = json.loads(json_bytes(json.loads(json.dumps(made))))
@@ -102,6 +104,15 @@ def test_every_trial_has_its_score_and_its_failed_rows(store: Store) -> None:
     assert made["difference"]["rows"] == len(run.found.best.scores) == 8
     assert all(0 <= trial[figure] <= 1 for trial in made["trials"] for figure in ("score", "valid_rate"))
     assert made["ended_by"] is None
+
+
+def test_what_the_held_out_rows_say_is_in_it_where_they_were_asked(store: Store) -> None:
+    assert "held_out" not in document(optimized(store, ScriptedSubject()))
+    run = optimized(store, ScriptedSubject(), held_out=quiz_rows(4, start=500))
+    assert run.found.held_out is not None
+    told = document(run)["held_out"]
+    assert (told["path"], told["size"], told["difference"]["rows"]) == ("h.jsonl", 4, 4)
+    assert [told[each]["score"] for each in ("baseline", "score")] == [each.score for each in run.found.held_out]
 
 
 def test_candidates_are_numbered_by_predictor_as_they_occurred(store: Store) -> None:

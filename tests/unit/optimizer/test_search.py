@@ -20,10 +20,12 @@ from scripted_subject import (
     half_readable,
     in_fields,
     optimized,
+    quiz_rows,
 )
 from stillhouse.artifacts.store import Store
 from stillhouse.errors import Cancelled, DataLoss, FailedPrecondition, Unavailable
 from stillhouse.optimizer.options import Optimizer
+from stillhouse.optimizer.usage import Limits
 from stillhouse.programs.document import program_bytes
 from stillhouse.v1.common_pb2 import Progress
 
@@ -246,6 +248,33 @@ def test_progress_tells_rows_scores_and_calls(store: Store) -> None:
     assert {each.message for each in calls} == {"making demos and instructions"}
     assert [each.done for each in calls] == sorted(each.done for each in calls)
     assert 8 < calls[0].done < calls[-1].done
+
+
+def test_rows_that_are_held_out_judge_the_result_and_choose_nothing(tmp_path: Path) -> None:
+    without = optimized(Store.open(str(tmp_path / "without")), ScriptedSubject())
+    told: list[Progress] = []
+    store, held_out = Store.open(str(tmp_path / "with")), quiz_rows(5, start=500)
+    run = optimized(store, ScriptedSubject(), held_out=held_out, report=told.append)
+
+    assert without.found.held_out is None
+    assert program_bytes(run.program) == program_bytes(without.program)
+    assert len(run.found.evaluations) == len(without.found.evaluations)
+    assert run.found.held_out is not None
+    assert [(each.rows, len(each.scores)) for each in run.found.held_out] == [(5, 5), (5, 5)]
+    assert {each.message for each in told[-5:]} == {"the rows that were held out"}
+    subject = ScriptedSubject()
+    again = optimized(store, subject, held_out=held_out)
+    assert subject.asked == []
+    assert again.found.held_out is not None
+    assert [each.scores for each in again.found.held_out] == [each.scores for each in run.found.held_out]
+
+
+def test_a_limit_that_is_reached_while_the_result_is_judged_leaves_the_program(tmp_path: Path) -> None:
+    whole = optimized(Store.open(str(tmp_path / "whole")), ScriptedSubject())
+    limits = Limits(max_calls=whole.usage.calls + 2)
+    run = optimized(Store.open(str(tmp_path)), ScriptedSubject(), limits=limits, held_out=quiz_rows(5, start=500))
+    assert (run.found.ended_by, run.found.held_out) == ("max_calls", None)
+    assert program_bytes(run.program) == program_bytes(whole.program)
 
 
 def test_demos_are_answers_at_least_as_good_as_the_baseline_unless_said_otherwise(store: Store) -> None:
