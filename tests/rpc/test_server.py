@@ -29,6 +29,7 @@ from stillhouse.rpc.channel import open_channel
 from stillhouse.rpc.server import RunningServer, ServerConfig, start_server
 from stillhouse.rpc.status import error_from_rpc
 from stillhouse.v1 import scorer_pb2, scorer_pb2_grpc
+from waiting import wait_until
 
 NAME = "stillhouse.v1.ScorerService"
 ERRORS = {
@@ -203,6 +204,15 @@ def test_a_port_in_use_is_refused(server: RunningServer, scorer: SlowScorer) -> 
         start_server(ServerConfig(port=server.port), adding(scorer))
 
 
+def is_refused(address: str) -> bool:
+    try:
+        with open_channel(address) as channel:
+            score(channel, "fine", timeout=2)
+    except grpc.RpcError:
+        return True
+    return False
+
+
 def test_draining_finishes_calls_in_flight_and_takes_no_new_ones(
     server: RunningServer, scorer: SlowScorer, channel: grpc.Channel
 ) -> None:
@@ -215,8 +225,9 @@ def test_draining_finishes_calls_in_flight_and_takes_no_new_ones(
     stopper.start()
     assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
     watch.cancel()
-    with open_channel(server.address) as other, pytest.raises(grpc.RpcError):
-        score(other, "fine", timeout=2)
+    # The status is told first: a call may come in between.
+    wait_until(lambda: is_refused(server.address), "a new call is refused")
+    assert not call.done()
     scorer.release.set()
     assert call.result() == scorer_pb2.ScoreResponse()
     stopper.join(20)

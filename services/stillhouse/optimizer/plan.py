@@ -33,7 +33,7 @@ class Search:
     scoring: Scoring
     train: Sequence[dspy.Example]
     validation: Sequence[dspy.Example]
-    held_out: Sequence[dspy.Example]
-    """Rows that the result is judged by once it is found; empty: it is not."""
     min_baseline_valid: float
     """Least fraction of readable answers to the role's own prompt, in [0, 1]."""
+    held_out: Sequence[dspy.Example] = ()
+    """Rows that the result is judged by once it is found; empty: it is not."""
