@@ -77,6 +77,13 @@ def by_request(text: str, fields: Sequence[str]) -> str:
     return in_fields({name: digest[: 3 + int(digest[number], 16) // 2] for number, name in enumerate(fields)})
 
 
+def improvable(text: str, fields: Sequence[str]) -> str:
+    """Half of an answer to a program's own instructions, a whole one to any other."""
+    if {"answer", "comment"}.isdisjoint(fields):
+        return by_request(text, fields)
+    return in_fields(dict.fromkeys(fields, "short" if "Given the fields" in text else "long enough"))
+
+
 def at_random(text: str, fields: Sequence[str]) -> str:
     """A sampling model: another answer each time."""
     return by_request(text + secrets.token_hex(8), fields)

@@ -94,7 +94,6 @@ def test_a_teacher_is_optimised_for_by_its_provider_and_name(
     assert outcome.code == 0, outcome.err
     assert "own prompt" in outcome.out
     assert "on the rows that chose the program" in " ".join(outcome.out.split())
-    assert "on 2 rows that chose nothing" in " ".join(outcome.out.split())
     assert "stillhouse program show" in outcome.out
     (manifest,) = Store.open(str(tmp_path / "store")).manifests()
     request = unpack_as(manifest.request, OptimizeRequest)

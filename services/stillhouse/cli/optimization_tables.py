@@ -22,7 +22,7 @@ def show_optimization(screen: Console, metadata: Mapping[str, Any], output: Path
         ("own prompt", f"{baseline['score']:.3f} on {metadata['valset_size']} rows; failed rows: {failures}"),
         ("program", f"{best['score']:.3f}; failed rows: {sum(best['failures'].values())}"),
         ("difference", f"{_difference(metadata['difference'])}; on the rows that chose the program"),
-        *_held_out(metadata.get("held_out")),
+        *_held_out(metadata),
         ("tried", f"{len(metadata['trials'])} evaluations with {metadata['optimizer']}{_ended(metadata)}"),
         ("calls", f"{usage['calls']}, {usage['from_log']} of them answered before; ${usage['cost_usd']:.4f}"),
         ("tokens", f"{number(prompt)} in, {number(usage['completion_tokens'])} out{cached}"),
@@ -50,9 +50,13 @@ def _difference(paired: Mapping[str, Any]) -> str:
     return f"{paired['mean']:+.3f}, {interval}; {counted}"
 
 
-def _held_out(judged: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _held_out(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    judged = metadata.get("held_out")
     if judged is None:
         return []
+    if "score" not in judged:
+        ended = metadata["ended_by"]
+        return [("held out", f"{judged['size']} rows, not asked: {ended} was reached")] if ended else []
     own, program = judged["baseline"]["score"], judged["score"]["score"]
     scores = f"own prompt {own:.3f}, program {program:.3f} on {judged['size']} rows that chose nothing"
     return [("held out", f"{scores}; {_difference(judged['difference'])}")]
@@ -61,7 +65,7 @@ def _held_out(judged: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 def _verdict(metadata: Mapping[str, Any]) -> str:
     """What to do with the program, as far as rows say that did not choose it; empty where there are none."""
     judged = metadata.get("held_out")
-    if judged is None or metadata["score"]["score"] <= metadata["baseline"]["score"]:
+    if judged is None or "score" not in judged:
         return ""
     if judged["difference"]["high"] < 0:
         return "on the held-out rows the role's own prompt is better: keep that"

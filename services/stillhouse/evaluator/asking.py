@@ -23,6 +23,7 @@ from stillhouse.errors import (
 )
 from stillhouse.evaluator.student import Question, Student, StudentAnswer
 
+_LOOK_SECONDS = 0.2
 MAX_DEADLINES = 2
 """A row that ran out of time that often is a failed row."""
 
@@ -164,7 +165,10 @@ class Interviewer:
         return since
 
     def _pause(self, pause: float, retry_after_seconds: float | None) -> float:
-        self._stopping.wait(max(pause, min(retry_after_seconds or 0.0, self._patience.longest_pause_seconds)))
+        until = monotonic() + max(pause, min(retry_after_seconds or 0.0, self._patience.longest_pause_seconds))
+        while monotonic() < until and not self._over.is_set():
+            if self._stopping.wait(min(_LOOK_SECONDS, max(until - monotonic(), 0.0))):
+                break
         return min(2 * pause, self._patience.longest_pause_seconds)
 
     def _check_model(self, answer: StudentAnswer) -> None:

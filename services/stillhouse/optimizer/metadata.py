@@ -65,8 +65,9 @@ def metadata_document(
     """`metric_version` is the role's version, or the digest of a metric of the user's own.
 
     Scores and rates are in [0, 1]; `difference` is the score less the baseline's, row by row on the rows that chose
-    it, with its 95 % interval, `held_out` the same on rows that chose nothing; `candidates` has the texts that the
-    trials' numbers stand for, `idle` the options that were given and that the optimizer has no use for.
+    it, with its 95 % interval, `held_out` the same on rows that chose nothing, if they were asked; `candidates` has
+    the texts that the trials' numbers stand for, `idle` the options that were given and that the optimizer has no
+    use for.
     """
     found = optimized.found
     candidates = _Candidates()
@@ -128,11 +129,14 @@ def _scored(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _judged(found: Found, rows: DataSet | None) -> dict[str, Any]:
-    if rows is None or found.held_out is None:
+    if rows is None:
         return {}
+    told = {"path": rows.path, "sha256": rows.sha256, "size": rows.size}
+    if found.held_out is None:
+        return {"held_out": told}
     baseline, best = found.held_out
     figures = {"baseline": _scored(baseline), "score": _scored(best), "difference": _difference(best, baseline)}
-    return {"held_out": {"path": rows.path, "sha256": rows.sha256, "size": rows.size, **figures}}
+    return {"held_out": {**told, **figures}}
 
 
 def _difference(evaluation: Evaluation, baseline: Evaluation) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def search(plan: Search, on_row: Callable[[Evaluations, int, int], None]) -> Fou
             "allow more"
         )
     baseline, held_out = evaluations.finished[0], None
-    if plan.held_out and not ended_by:
+    if plan.held_out and not ended_by and best is not baseline:
         judging = Evaluations(plan.held_out, lambda _, done, total: on_row(evaluations, done, total))
         with _asking(plan, judging) as end:
             for each in (baseline, best):

@@ -53,6 +53,8 @@ class Admission:
         self._slots = slots
         self._queue = queue
         self._busy = 0
+        self._lent = 0
+        """Slots among the busy that one request holds besides its own, for as long as it needs all."""
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
         self._mean_seconds = 1.0
@@ -86,29 +88,30 @@ class Admission:
                 try:
                     with_all()
                 finally:
-                    self._release(self._slots - 1)
+                    self._give_others_back()
             yield admitted - started
         finally:
             with self._changed:
                 self._mean_seconds += 0.2 * (time.monotonic() - admitted - self._mean_seconds)
-                self._release(1)
+                self._busy -= 1
+                self._changed.notify_all()
 
     def _take_all(self) -> bool:
         with self._changed:
             free = self._busy == 0 and not self._waiting
             if free:
-                self._busy = self._slots
+                self._busy, self._lent = self._slots, self._slots - 1
             return free
 
-    def _release(self, slots: int) -> None:
+    def _give_others_back(self) -> None:
         with self._changed:
-            self._busy -= slots
+            self._busy, self._lent = self._busy - self._lent, 0
             self._changed.notify_all()
 
     def _enter(self, stop: Stop) -> None:
         ticket = object()
         with self._changed:
-            if self._busy + len(self._waiting) >= self._slots + self._queue:
+            if self._busy - self._lent + len(self._waiting) >= self._slots + self._queue:
                 raise ResourceExhausted(
                     f"all {self._slots} slots are busy and {len(self._waiting)} requests wait for one; "
                     "try again later or serve with more --parallel",

@@ -22,24 +22,26 @@ class SharedPrefixes:
         """Nothing was read."""
         self._slots = slots
         self._lock = threading.Lock()
-        self._asked = 0
-        self._held: dict[bytes, int] = {}
-        """The number of the last question with each, by digest; at most as many as there are slots."""
+        self._others: dict[bytes, int] = {}
+        """How many questions came since the last with each beginning, by digest; for as many beginnings as slots."""
+        self._held: set[bytes] = set()
 
     def ask(self, shared: str) -> bool:
         """Counts a question; whether what it begins with is to be read for all slots. Empty: it shares nothing."""
         digest = _digest(shared)
         with self._lock:
-            self._asked += 1
-            self._held = {each: last for each, last in self._held.items() if self._asked - last <= self._slots}
-            if digest in self._held:
-                self._held[digest] = self._asked
-            return len(shared) >= SHORTEST and digest not in self._held
+            self._others = {
+                each: others + 1 for each, others in self._others.items() if each != digest and others + 1 < self._slots
+            }
+            if len(shared) >= SHORTEST:
+                self._others[digest] = 0
+            self._held &= self._others.keys()
+            return digest in self._others and digest not in self._held
 
     def hold(self, shared: str) -> None:
-        """All slots hold it now."""
+        """All slots hold it now; those who came while it was read are counted already."""
         with self._lock:
-            self._held[_digest(shared)] = self._asked
+            self._held.add(_digest(shared))
 
 
 def _digest(shared: str) -> bytes:

@@ -257,7 +257,7 @@ class GenerateRequest(_message.Message):
     shared_prefix: _builtins.bool
     """Many requests to come have this chat's messages but for the last: if every slot is free, the first such request has
     them read once, for all slots, which forget what they held; else each slot reads them. For one caller's parallel
-    calls. Nothing is shared while the HTTP listener is offered.
+    calls. Nothing is shared while the HTTP listener is offered, nor what has fewer than 1,000 characters.
     """
     @_builtins.property
     def role_inputs(self) -> Global___RoleInputs: ...

@@ -17,7 +17,14 @@ WORSE = BETTER | {"mean": -0.042, "low": -0.08, "high": -0.015}
 FEW = {"rows": 2, "mean": 0.5, "low": -1.0, "high": 1.0, "wins": 2, "ties": 0, "losses": 0}
 
 
-def shown(difference: dict[str, Any] = BETTER, held_out: dict[str, Any] | None = None, score: float = 0.947) -> str:
+def shown(
+    difference: dict[str, Any] = BETTER,
+    held_out: dict[str, Any] | None = None,
+    *,
+    score: float = 0.947,
+    ended_by: str | None = None,
+    not_asked: dict[str, Any] | None = None,
+) -> str:
     scored = {"valid_rate": 1.0, "failures": {}}
     metadata: dict[str, Any] = {
         "optimizer": "mipro_v2",
@@ -27,7 +34,8 @@ def shown(difference: dict[str, Any] = BETTER, held_out: dict[str, Any] | None =
         "difference": difference,
         "valset_size": 34,
         "trials": [{}] * 7,
-        "ended_by": None,
+        "ended_by": ended_by,
+        **({"held_out": not_asked} if not_asked else {}),
         "candidates": {},
         "usage": {
             "calls": 209, "from_log": 37, "cost_usd": 0.0, "prompt_tokens": 642, "completion_tokens": 164,
@@ -68,7 +76,9 @@ def test_rows_that_chose_nothing_say_what_to_do_with_the_program(difference: dic
     assert verdict in text
 
 
-def test_where_nothing_was_better_there_is_nothing_to_judge() -> None:
-    text = shown(held_out=BETTER, score=0.933)
+@pytest.mark.parametrize("ended_by", [None, "max_calls"])
+def test_rows_that_were_not_asked_say_nothing_but_why(ended_by: str | None) -> None:
+    text = shown(score=0.933, ended_by=ended_by, not_asked={"path": "h.jsonl", "size": 34})
     assert "the program is that prompt" in text
     assert "on the held-out rows" not in text
+    assert ("34 rows, not asked: max_calls was reached" in text) is bool(ended_by)

@@ -18,6 +18,7 @@ from scripted_subject import (
     at_random,
     by_request,
     half_readable,
+    improvable,
     in_fields,
     optimized,
     quiz_rows,
@@ -33,6 +34,9 @@ from stillhouse.v1.common_pb2 import Progress
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.open(str(tmp_path / "store"))
+
+
+IMPROVABLE = {"max_bootstrapped_demos": 0, "trials": 6}
 
 
 def is_row(fields: Sequence[str]) -> bool:
@@ -79,13 +83,8 @@ def test_each_seed_makes_a_search_of_its_own_zero_among_them(tmp_path: Path) -> 
 
 
 def test_the_baseline_comes_first_and_the_best_is_at_least_as_good(store: Store) -> None:
-    def script(text: str, fields: Sequence[str]) -> str:
-        if not is_row(fields):
-            return by_request(text, fields)
-        return in_fields(dict.fromkeys(fields, "short" if "Given the fields" in text else "long enough"))
-
-    subject = ScriptedSubject(script)
-    found = optimized(store, subject, max_bootstrapped_demos=0, trials=6).found
+    subject = ScriptedSubject(improvable)
+    found = optimized(store, subject, **IMPROVABLE).found
     assert all("What is 10" in text for text in subject.asked[:8])
     assert found.baseline is found.evaluations[0]
     assert (found.baseline.score, found.best.score) == (0.5, 1.0)
@@ -251,30 +250,48 @@ def test_progress_tells_rows_scores_and_calls(store: Store) -> None:
 
 
 def test_rows_that_are_held_out_judge_the_result_and_choose_nothing(tmp_path: Path) -> None:
-    without = optimized(Store.open(str(tmp_path / "without")), ScriptedSubject())
+    without = optimized(Store.open(str(tmp_path / "without")), ScriptedSubject(improvable), **IMPROVABLE)
     told: list[Progress] = []
     store, held_out = Store.open(str(tmp_path / "with")), quiz_rows(5, start=500)
-    run = optimized(store, ScriptedSubject(), held_out=held_out, report=told.append)
+    run = optimized(store, ScriptedSubject(improvable), held_out=held_out, report=told.append, **IMPROVABLE)
 
     assert without.found.held_out is None
     assert program_bytes(run.program) == program_bytes(without.program)
     assert len(run.found.evaluations) == len(without.found.evaluations)
     assert run.found.held_out is not None
-    assert [(each.rows, len(each.scores)) for each in run.found.held_out] == [(5, 5), (5, 5)]
+    assert [each.scores for each in run.found.held_out] == [(0.5,) * 5, (1.0,) * 5]
     assert {each.message for each in told[-5:]} == {"the rows that were held out"}
-    subject = ScriptedSubject()
-    again = optimized(store, subject, held_out=held_out)
+    subject = ScriptedSubject(improvable)
+    again = optimized(store, subject, held_out=held_out, **IMPROVABLE)
     assert subject.asked == []
     assert again.found.held_out is not None
     assert [each.scores for each in again.found.held_out] == [each.scores for each in run.found.held_out]
 
 
+def test_where_nothing_was_better_no_row_that_is_held_out_is_asked(store: Store) -> None:
+    subject = ScriptedSubject(lambda text, fields: in_fields(dict.fromkeys(fields, "long enough")))
+    run = optimized(store, subject, held_out=quiz_rows(5, start=500))
+    assert run.found.held_out is None
+    assert not any("What is 50" in text for text in subject.asked)
+
+
 def test_a_limit_that_is_reached_while_the_result_is_judged_leaves_the_program(tmp_path: Path) -> None:
-    whole = optimized(Store.open(str(tmp_path / "whole")), ScriptedSubject())
-    limits = Limits(max_calls=whole.usage.calls + 2)
-    run = optimized(Store.open(str(tmp_path)), ScriptedSubject(), limits=limits, held_out=quiz_rows(5, start=500))
+    whole = optimized(Store.open(str(tmp_path / "whole")), ScriptedSubject(improvable), **IMPROVABLE)
+    limits, held_out = Limits(max_calls=whole.usage.calls + 2), quiz_rows(5, start=500)
+    store = Store.open(str(tmp_path / "cut"))
+    run = optimized(store, ScriptedSubject(improvable), limits=limits, held_out=held_out, **IMPROVABLE)
     assert (run.found.ended_by, run.found.held_out) == ("max_calls", None)
     assert program_bytes(run.program) == program_bytes(whole.program)
+
+
+def test_a_model_that_goes_away_while_the_result_is_judged_ends_the_run(store: Store) -> None:
+    def script(text: str, fields: Sequence[str]) -> str:
+        if "What is 50" in text:
+            raise Unavailable("it is away")
+        return improvable(text, fields)
+
+    with pytest.raises(Unavailable, match="it is away"):
+        optimized(store, ScriptedSubject(script), held_out=quiz_rows(5, start=500), **IMPROVABLE)
 
 
 def test_demos_are_answers_at_least_as_good_as_the_baseline_unless_said_otherwise(store: Store) -> None:

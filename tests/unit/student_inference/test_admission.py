@@ -96,24 +96,27 @@ def test_all_slots_are_free_again_after_an_error() -> None:
     assert admission.busy == 0
 
 
-def test_who_comes_while_all_slots_are_held_waits_in_the_queue() -> None:
-    admission, entered = Admission(slots=2, queue=1), []
+def test_who_comes_while_one_holds_all_slots_waits_where_there_would_have_been_a_slot() -> None:
+    admission, entered = Admission(slots=3, queue=0), []
 
     def ask() -> None:
         with admission.slot(Stop()):
             entered.append(admission.busy)
+            both.wait(10)
 
     def with_all() -> None:
-        thread.start()
-        wait_until(lambda: admission.waiting == 1)
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: admission.waiting == 2)
         with pytest.raises(ResourceExhausted), admission.slot(Stop()):
             pass
         assert entered == []
 
-    thread = threading.Thread(target=ask)
+    both, threads = threading.Barrier(2), [threading.Thread(target=ask) for _ in range(2)]
     with admission.slot(Stop(), with_all):
-        thread.join(10)
-        assert entered == [2]
+        for thread in threads:
+            thread.join(10)
+    assert (sorted(entered), admission.busy) == ([2, 3], 0)
 
 
 def test_a_deadline_ends_the_wait() -> None:

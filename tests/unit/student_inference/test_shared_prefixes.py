@@ -51,4 +51,12 @@ def test_what_is_short_is_not_worth_the_prompts_that_are_lost_for_it(prefixes: S
 def test_no_more_is_remembered_than_there_are_slots(prefixes: SharedPrefixes) -> None:
     for number in range(100):
         read(prefixes, f"{number} {A}")
-    assert len(prefixes._held) <= SLOTS + 1
+    assert max(len(prefixes._held), len(prefixes._others)) <= SLOTS
+
+
+def test_who_came_while_it_was_read_and_shares_it_not_counts(prefixes: SharedPrefixes) -> None:
+    assert prefixes.ask(A)
+    for shared in ("", A, "", "", ""):
+        prefixes.ask(shared)
+    prefixes.hold(A)
+    assert (prefixes.ask(""), prefixes.ask(A)) == (False, True)
