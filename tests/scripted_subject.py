@@ -77,6 +77,10 @@ def by_request(text: str, fields: Sequence[str]) -> str:
     return in_fields({name: digest[: 3 + int(digest[number], 16) // 2] for number, name in enumerate(fields)})
 
 
+IMPROVABLE = {"max_bootstrapped_demos": 0, "trials": 6}
+"""Options of a search that finds what `improvable` has to be found."""
+
+
 def improvable(text: str, fields: Sequence[str]) -> str:
     """Half of an answer to a program's own instructions, a whole one to any other."""
     if {"answer", "comment"}.isdisjoint(fields):

@@ -64,8 +64,8 @@ class Interviewer:
         patience: Patience | None = None,
         concurrency: int = 1,
     ) -> None:
-        """`concurrency` is how many questions are asked at a time: answers are kept with their seconds, so those of
-        another load are others'.
+        """`concurrency` is how many questions are asked at a time; it is part of what an answer is kept under, for its
+        seconds depend on it.
 
         Without a log, or where the student does not say which model it serves, every question is asked anew.
 
@@ -166,8 +166,8 @@ class Interviewer:
 
     def _pause(self, pause: float, retry_after_seconds: float | None) -> float:
         until = monotonic() + max(pause, min(retry_after_seconds or 0.0, self._patience.longest_pause_seconds))
-        while monotonic() < until and not self._over.is_set():
-            if self._stopping.wait(min(_LOOK_SECONDS, max(until - monotonic(), 0.0))):
+        while (left := until - monotonic()) > 0 and not self._over.is_set():
+            if self._stopping.wait(min(_LOOK_SECONDS, left)):
                 break
         return min(2 * pause, self._patience.longest_pause_seconds)
 

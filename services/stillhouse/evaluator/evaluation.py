@@ -193,7 +193,7 @@ def _results(plan: EvaluationPlan, interviewer: Interviewer, report: Callable[[P
 
 def _answers(plan: EvaluationPlan, interviewer: Interviewer) -> Generator[tuple[int, LoggedAnswer | FailedAnswer]]:
     """Numbers of rows and their answers, as they come."""
-    if plan.subject.concurrency == 1:
+    if plan.subject.concurrency == 1:  # in this thread, which is where a teacher's loop is
         for number, row in enumerate(plan.rows):
             yield number, interviewer.ask(_question(plan, row))
         return

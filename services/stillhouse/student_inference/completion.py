@@ -6,7 +6,7 @@ Called by the engine, which asks; pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,9 @@ class Usage:
     completion_seconds: float
 
 
+NOTHING = Usage(0, 0, 0, 0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Piece:
     """Text of an answer; the last piece has `finish` ("stop" or "length") and `usage`."""
@@ -68,7 +71,7 @@ def completion_request(question: Question, context_tokens: int) -> Mapping[str, 
 
 
 def pieces_of(
-    chunks: Iterator[Mapping[str, Any]], question: Question, queue_seconds: float, before: Sequence[Usage] = ()
+    chunks: Iterator[Mapping[str, Any]], question: Question, queue_seconds: float, before: Usage = NOTHING
 ) -> Generator[Piece, None, Usage | None]:
     """The answer; what it took is returned, with what was read `before` to have it in the cache."""
     kept: list[str] | None = [] if question.constraint is not None and question.constraint.is_json else None
@@ -89,23 +92,22 @@ def pieces_of(
     raise Unavailable("llama.cpp ended the answer early; is the server shutting down?")
 
 
-def _piece(chunk: Mapping[str, Any], queue_seconds: float, before: Sequence[Usage]) -> Piece:
+def _piece(chunk: Mapping[str, Any], queue_seconds: float, before: Usage) -> Piece:
     choice = chunk["choices"][0]
     finish = choice.get("finish_reason")
     if not finish:
         return Piece(choice["text"])
     usage, timings = chunk["usage"], chunk.get("timings", {})
     cached = usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
-    read = sum(each.prompt_tokens - each.cached_tokens for each in before)
     return Piece(
         choice["text"],
         finish,
         Usage(
             prompt_tokens=usage["prompt_tokens"],
             completion_tokens=usage["completion_tokens"],
-            cached_tokens=max(cached - read, 0),
+            cached_tokens=max(cached - (before.prompt_tokens - before.cached_tokens), 0),
             queue_seconds=queue_seconds,
-            prompt_seconds=timings.get("prompt_ms", 0.0) / 1000 + sum(each.prompt_seconds for each in before),
+            prompt_seconds=timings.get("prompt_ms", 0.0) / 1000 + before.prompt_seconds,
             completion_seconds=timings.get("predicted_ms", 0.0) / 1000,
         ),
     )

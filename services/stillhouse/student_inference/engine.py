@@ -21,7 +21,7 @@ from stillhouse.errors import FailedPrecondition, InvalidArgument, Unavailable
 from stillhouse.roles.role import Message
 from stillhouse.student_inference.admission import Admission, Stop
 from stillhouse.student_inference.alphabet import Alphabet
-from stillhouse.student_inference.completion import Piece, Question, Usage, completion_request, pieces_of
+from stillhouse.student_inference.completion import NOTHING, Piece, Question, Usage, completion_request, pieces_of
 from stillhouse.student_inference.config import EngineConfig
 from stillhouse.student_inference.constraint import PROBE_ANSWER, Constraint
 from stillhouse.student_inference.gguf_header import GgufHeader, read_header
@@ -92,10 +92,11 @@ class Engine:
         """
         if question.constraint is not None:
             self._alphabet.check(question.constraint.characters)
-        before: list[Usage] = []
+        before = NOTHING
 
         def read_for_all() -> None:
-            before.extend(self._read_for_all_slots(question.shared, stop))
+            nonlocal before
+            before = self._read_for_all_slots(question.shared, stop)
 
         is_lost = self._prefixes.ask(question.shared if question.cache_prompt else "")
         with self.admission.slot(stop, read_for_all if is_lost and self.shares else None) as queue_seconds:
@@ -107,7 +108,7 @@ class Engine:
         if constraint.probe in self._probed:
             return
         question = Question("~", Sampling(max_tokens=1), Constraint(constraint.probe), cache_prompt=False)
-        text = "".join(piece.text for piece in self._generate(question, stop, 0.0, ()))
+        text = "".join(piece.text for piece in self._generate(question, stop, 0.0))
         if not text.startswith(PROBE_ANSWER):
             raise InvalidArgument(
                 "llama.cpp does not take the JSON schema: a type or $ref that does not exist, bounds that contradict "
@@ -117,13 +118,13 @@ class Engine:
         if len(self._probed) < _PROBES_REMEMBERED:
             self._probed.add(constraint.probe)
 
-    def _read_for_all_slots(self, shared: str, stop: Stop) -> Sequence[Usage]:
+    def _read_for_all_slots(self, shared: str, stop: Stop) -> Usage:
         """What that took. All slots are held."""
         first, *others = range(self.facts.slots)
         question = Question(shared, Sampling(max_tokens=1))
         request = {**completion_request(question, self.facts.context_tokens), "id_slot": first}
         with closing(self._chunks(request, stop)) as chunks:
-            read = [piece.usage for piece in pieces_of(chunks, question, 0.0) if piece.usage is not None]
+            *_, last = pieces_of(chunks, question, 0.0)
 
         def uncopied() -> Iterator[int]:
             for other in others:
@@ -136,10 +137,10 @@ class Engine:
             except (FailedPrecondition, Unavailable) as exc:
                 _log.warning("each slot reads its prompt itself", reason=exc.message)
         self._prefixes.hold(shared)
-        return read
+        return last.usage or NOTHING
 
     def _generate(
-        self, question: Question, stop: Stop, queue_seconds: float, before: Sequence[Usage]
+        self, question: Question, stop: Stop, queue_seconds: float, before: Usage = NOTHING
     ) -> Iterator[Piece]:
         """`before` is what was read for this question before it was put."""
         with closing(self._chunks(completion_request(question, self.facts.context_tokens), stop)) as chunks:

@@ -39,9 +39,9 @@ class SharedPrefixes:
             return digest in self._others and digest not in self._held
 
     def hold(self, shared: str) -> None:
-        """All slots hold it now; those who came while it was read are counted already."""
+        """All slots hold it now, unless it is lost already to those who came while it was read."""
         with self._lock:
-            self._held.add(_digest(shared))
+            self._held |= {_digest(shared)} & self._others.keys()
 
 
 def _digest(shared: str) -> bytes:

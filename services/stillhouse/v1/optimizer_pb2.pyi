@@ -99,7 +99,9 @@ class OptimizeRequest(_message.Message):
     validation_source: _builtins.str
     held_out_source: _builtins.str
     evaluate_held_out: _builtins.bool
-    """At the end the role's own prompt and the program are evaluated on the held-out rows, once."""
+    """At the end the role's own prompt and a program that beat it are evaluated on the held-out rows, once, unless a limit
+    ended the run.
+    """
     @_builtins.property
     def role(self) -> _common_pb2.RoleReference: ...
     @_builtins.property

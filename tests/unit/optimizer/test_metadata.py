@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from scripted_subject import ROLE, QuizPair, ScriptedSubject, half_readable, improvable, optimized, options, quiz_rows
+from scripted_subject import (
+    IMPROVABLE,
+    ROLE,
+    QuizPair,
+    ScriptedSubject,
+    half_readable,
+    improvable,
+    optimized,
+    options,
+    quiz_rows,
+)
 from stillhouse.artifacts.store import Store
 from stillhouse.optimizer.metadata import DataSet, Names, metadata_document
 from stillhouse.optimizer.optimization import Optimized
@@ -110,7 +120,7 @@ def test_what_the_held_out_rows_say_is_in_it_where_they_were_asked(store: Store)
     rows = {"path": "h.jsonl", "sha256": "cc" * 32, "size": 4}
     assert document(optimized(store, ScriptedSubject()))["held_out"] == rows
     held_out = quiz_rows(4, start=500)
-    run = optimized(store, ScriptedSubject(improvable), held_out=held_out, max_bootstrapped_demos=0, trials=6)
+    run = optimized(store, ScriptedSubject(improvable), held_out=held_out, **IMPROVABLE)
     assert run.found.held_out is not None
     told = document(run)["held_out"]
     assert (told["path"], told["size"], told["difference"]["rows"]) == ("h.jsonl", 4, 4)

@@ -54,9 +54,11 @@ def test_no_more_is_remembered_than_there_are_slots(prefixes: SharedPrefixes) ->
     assert max(len(prefixes._held), len(prefixes._others)) <= SLOTS
 
 
-def test_who_came_while_it_was_read_and_shares_it_not_counts(prefixes: SharedPrefixes) -> None:
-    assert prefixes.ask(A)
-    for shared in ("", A, "", "", ""):
+@pytest.mark.parametrize(("others", "again"), [(SLOTS - 1, False), (SLOTS, True)])
+def test_who_comes_while_it_is_read_and_does_not_share_it_counts(
+    prefixes: SharedPrefixes, others: int, again: bool
+) -> None:
+    for shared in (A, A, *[""] * others):
         prefixes.ask(shared)
     prefixes.hold(A)
-    assert (prefixes.ask(""), prefixes.ask(A)) == (False, True)
+    assert prefixes.ask(A) is again
