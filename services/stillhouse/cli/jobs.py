@@ -111,7 +111,7 @@ def _run_job(store: Store, stage: StageDefinition, request: Message, key: str, s
         sent = _with_store(request, store.uri)
         job = start_job(f"stillhouse.{stage.service}", sent, name=stage.name, directory=Path(folder), log=log)
         try:
-            _follow(store, key, job.process, screen, stopped=lambda: stopping.event.wait(_LOOK_SECONDS))
+            follow(store, key, job.process, screen, stopped=lambda: stopping.event.wait(_LOOK_SECONDS))
         finally:
             end_process(job.process, _STOP_SECONDS)
         if stopping.event.is_set():
@@ -123,15 +123,17 @@ def _run_job(store: Store, stage: StageDefinition, request: Message, key: str, s
         return manifest
 
 
-def _follow(
+def follow(
     store: Store, key: str, process: subprocess.Popen[bytes], screen: Console, *, stopped: Callable[[], bool]
 ) -> None:
+    """Shows what a Job reports until it ends or `stopped`; not what a run that was stopped had left there."""
     from stillhouse.rpc.operation import read_progress
 
+    left = read_progress(store, key)
     with progress_line(screen) as show:
         while process.poll() is None and not stopped():
             progress = read_progress(store, key)
-            if progress is not None:
+            if progress is not None and progress != left:
                 show(progress)
 
 
